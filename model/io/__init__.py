@@ -1,0 +1,1 @@
+"""The only modules of `model` that open files."""

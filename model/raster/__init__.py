@@ -1,0 +1,1 @@
+"""Rasterisers: triangles on the screen to `Fragments`; one file per implementation."""

@@ -1,0 +1,1 @@
+"""Detectors: a picture to `Detection` records; one file per backend."""

@@ -1,0 +1,1 @@
+"""What is learned from photographs, and the commands that learn it."""
