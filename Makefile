@@ -1,0 +1,40 @@
+# Everything a fresh machine needs: `make demo` and `make test` set up `.venv` by themselves, once.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    ?= out
+# The stamp carries a hash of what decides the environment: a second run installs nothing.
+STAMP  := $(VENV)/.ready-$(shell cat pyproject.toml tools/setup.sh 2>/dev/null | cksum | cut -d' ' -f1)
+
+.PHONY: help setup demo test lint bench head clean
+
+help:            ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/ — /'
+
+setup: $(STAMP)  ## make .venv with everything in it
+
+$(STAMP): pyproject.toml tools/setup.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash tools/setup.sh
+	@rm -f $(VENV)/.ready-* && touch $@
+
+demo: setup      ## track a face and write params.npz and a preview video; VIDEO=path for your own
+	@$(BIN)/python -m training.demo --out "$(OUT)" $(if $(VIDEO),--video "$(VIDEO)")
+
+test: setup lint ## the checks and the tests
+	@$(BIN)/python -m pytest
+
+lint: setup      ## ruff, pyright, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+bench: setup     ## accuracy and speed, printed with their goals
+	@$(BIN)/python tests/benchmarks/accuracy.py
+	@$(BIN)/python tests/benchmarks/speed.py
+
+head: setup      ## build openhead again from MakeHuman's data
+	@$(BIN)/python -m model.openhead.build
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist *.egg-info
