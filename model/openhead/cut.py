@@ -19,7 +19,7 @@ GROUPS = ("skin", "upper_teeth", "lower_teeth", "tongue", "left_eye", "right_eye
 """Parts of the head, in the order of their vertices and triangles."""
 
 HELPERS = {"upper_teeth": "helper-upper-teeth", "lower_teeth": "helper-lower-teeth", "tongue": "helper-tongue"}
-NECK_LOOP_FRONT = 1522  # base-mesh vertex at the front of the loop of the cut: above the collar bones, below the larynx
+NECK_LOOP_FRONT = 815  # base-mesh vertex at the front of the loop of the cut: below the larynx, above the collar bones
 CROWN = 881  # base-mesh vertex on the top of the skull, inside the loop
 
 EYE_SEGMENTS = 16
@@ -133,7 +133,7 @@ def cut_head(base: BaseMesh) -> HeadMesh:
 
 
 def head_origin(base: BaseMesh) -> Float[np.ndarray, "3"]:
-    """Origin of head space: on the midline, at the height of the eyeballs' centres and the depth of the ears' middle."""
+    """Origin of head space: midline, height of the eyeballs' centres, depth of the middle of the ears."""
     ears = read_target("ears/l-ear-scale-incr").vertex
     return np.array([0.0, base.centre("joint-l-eye")[1], base.vertices[ears, 2].mean()])
 
@@ -175,7 +175,7 @@ def fit_sphere(points: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, "3"]
 
 
 def eyeball() -> tuple[Float[np.ndarray, "E 3"], Int[np.ndarray, "_ 3"]]:
-    """Unit directions (pupil +z first, then rings, then −z) and outward triangles of a ball with its pole at the pupil."""
+    """Unit directions (pupil +z first, then rings, then −z) and outward triangles of a ball."""
     angles = np.arange(EYE_SEGMENTS) * (2 * np.pi / EYE_SEGMENTS)
     polar = np.radians(EYE_RINGS)[:, None]
     rings = np.stack(
