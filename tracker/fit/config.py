@@ -1,0 +1,41 @@
+"""The settings of the landmark fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of the landmark fit.
+
+    Attributes:
+        steps: Gauss-Newton steps for every frame.
+        identity_steps: steps of the joint solution for identity and keyframes.
+        keyframes: frames of a video from which the identity is found, at most.
+        chunk: frames solved at once; bounds the memory, does not change the result.
+        noise: multiplies the assumed error of the landmarks; larger trusts the priors more.
+        robust: residual, in standard deviations, from which a point counts as an outlier.
+        identity_weight: weight of the prior that people are near the mean head.
+        expression_weight: weight of the prior that faces are at rest.
+    """
+
+    steps: int = 8
+    identity_steps: int = 12
+    keyframes: int = 48
+    chunk: int = 64
+    noise: float = 1.0
+    robust: float = 4.0
+    identity_weight: float = 1.0
+    expression_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "identity_steps", "keyframes", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"fit.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("noise", "robust"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"fit.{name} must be positive, got {getattr(self, name)}")
+        for name in ("identity_weight", "expression_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"fit.{name} must not be negative, got {getattr(self, name)}")

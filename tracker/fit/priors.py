@@ -1,0 +1,96 @@
+"""What is likely of a face before it is seen: at rest, the two sides and the two eyes alike, joints within limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from model.asset import HeadAsset
+from tracker.fit.config import FitConfig
+
+RAD = np.pi / 180
+
+JAW_SIGMA = (12 * RAD, 2.5 * RAD, 0.7 * RAD)
+"""Opening, turning, rolling of the jaw."""
+JAW_LIMITS = ((-2 * RAD, 38 * RAD), (-8 * RAD, 8 * RAD), (-3 * RAD, 3 * RAD))
+EYE_SIGMA = (10 * RAD, 15 * RAD)
+"""Looking down or up, and sideways."""
+EYE_LIMITS = ((-35 * RAD, 35 * RAD), (-45 * RAD, 45 * RAD))
+EYE_DIFFERENCE_SIGMA = (1.5 * RAD, 4 * RAD)
+"""Between the eyes: they look up together, and nearly sideways together (vergence)."""
+ASYMMETRY_SIGMA = 0.25
+"""Difference of a unit's left and right side; of the eyelids, `WINK_SIGMA`."""
+WINK_SIGMA = 0.5
+
+UNIT_SCALE = {"eyeBlink": 0.6, "jaw": 0.3, "mouthSmile": 0.5, "browInnerUp": 0.4, "browOuterUp": 0.4, "browDown": 0.4}
+"""Typical size of the units' activity; others 0.3."""
+
+
+@dataclass(frozen=True)
+class FacePrior:
+    """½ xᵀ precision x + slopeᵀ x over x = (expression, jaw, eyes), within the limits."""
+
+    precision: Float[Tensor, "C C"]
+    slope: Float[Tensor, "C"]
+    low: Float[Tensor, "C"]
+    high: Float[Tensor, "C"]
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> FacePrior:
+        """The same prior elsewhere or in another floating type."""
+        return FacePrior(*(x.to(device, dtype) for x in (self.precision, self.slope, self.low, self.high)))
+
+    def cost(self, face: Float[Tensor, "N C"]) -> Float[Tensor, "N"]:
+        """Its value for every row."""
+        return 0.5 * (face @ self.precision * face).sum(1) + face @ self.slope
+
+
+def face_prior(asset: HeadAsset, config: FitConfig) -> FacePrior:
+    """The prior of a head: half exponential, half Gaussian on units in [0, 1]; normal on unbounded directions."""
+    n = asset.exprdirs.shape[-1]
+    precision, slope = np.zeros((n + 7, n + 7)), np.zeros(n + 7)
+    low, high = np.full(n + 7, -np.inf), np.full(n + 7, np.inf)
+    weight = config.expression_weight
+    if asset.expression_range is None:
+        precision[:n, :n] = weight * np.eye(n)
+    else:
+        low[:n], high[:n] = asset.expression_range
+        names = asset.expression_names or ("",) * n
+        scale = np.array([_unit_scale(name) for name in names])
+        precision[:n, :n] = weight * np.diag(1 / scale**2)
+        slope[:n] = weight * 0.5 / scale
+        for i, j, sigma in _mirrored(names):
+            _tie(precision, i, j, sigma, weight)
+    jaw, left, right = np.arange(n, n + 3), np.arange(n + 3, n + 5), np.arange(n + 5, n + 7)
+    for i, sigma, limits in zip(jaw, JAW_SIGMA, JAW_LIMITS, strict=True):
+        precision[i, i] += sigma**-2
+        low[i], high[i] = limits
+    for axis in range(2):
+        for i in (left[axis], right[axis]):
+            precision[i, i] += 0.5 * EYE_SIGMA[axis] ** -2
+            low[i], high[i] = EYE_LIMITS[axis]
+        _tie(precision, left[axis], right[axis], EYE_DIFFERENCE_SIGMA[axis])
+    return FacePrior(*(torch.from_numpy(x).float() for x in (precision, slope, low, high)))
+
+
+def _unit_scale(name: str) -> float:
+    return next((scale for prefix, scale in UNIT_SCALE.items() if name.startswith(prefix)), 0.3)
+
+
+def _mirrored(names: tuple[str, ...]) -> list[tuple[int, int, float]]:
+    """Pairs of units that are each other's mirror image, and how much they may differ."""
+    at = {name: i for i, name in enumerate(names)}
+    return [
+        (i, at[name[:-4] + "Right"], WINK_SIGMA if name.startswith("eyeBlink") else ASYMMETRY_SIGMA)
+        for name, i in at.items()
+        if name.endswith("Left") and name[:-4] + "Right" in at
+    ]
+
+
+def _tie(precision: np.ndarray, i: int, j: int, sigma: float, weight: float = 1.0) -> None:
+    """Add (x_i − x_j)² / 2σ²."""
+    precision[[i, j], [i, j]] += weight * sigma**-2
+    precision[[i, j], [j, i]] -= weight * sigma**-2
