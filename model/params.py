@@ -40,3 +40,16 @@ class Camera:
 
     s: Float[Tensor, "*batch"]
     t: Float[Tensor, "*batch 2"]
+
+
+@dataclass(frozen=True)
+class CropCamera:
+    """DECA's camera of a square crop: ``x' = s (X + tx)``, ``y' = -s (Y + ty)``, [−1, 1] over the crop.
+
+    Attributes:
+        s: half crops per metre, positive.
+        t: metres.
+    """
+
+    s: Float[Tensor, "*batch"]
+    t: Float[Tensor, "*batch 2"]
