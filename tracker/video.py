@@ -1,0 +1,480 @@
+"""Video in and out: frames streamed from any file ffmpeg reads, H.264 that a browser plays.
+
+Reading uses decord where it is right and faster, and PyAV everywhere else. The plain case goes to decord (constant
+rate from time zero, upright, even size, square pixels, up to a megapixel; its pixels are then PyAV's to the bit, for two
+thirds of the time; above, its older ffmpeg is the slower one), and it hands over to PyAV at its first error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import av.error
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from tracker.observation import Frame
+
+_QUEUE_BYTES = 48_000_000  # decoded pictures waiting for the consumer
+_RGB = "rgb24"
+_DECORD_PIXELS = 1_000_000
+
+
+@dataclass
+class Video:
+    """A video file that can be iterated over, any number of times; every iteration decodes from the start.
+
+    Attributes:
+        path: the file.
+        fps: average rate, Hz.
+        size: width, height as displayed (rotation and pixel aspect applied), px.
+        frames: number of frames, from the container or from its duration: an estimate.
+        has_audio: whether there is a sound track.
+        truncated: after an iteration that ended before the container's promise, or met data that would not decode: one
+            line saying so; None otherwise.
+        backend: what the last iteration decoded with: ``decord`` or ``pyav``.
+    """
+
+    path: Path
+    fps: float
+    size: tuple[int, int]
+    frames: int
+    has_audio: bool
+    truncated: str | None = None
+    backend: str = "pyav"
+    _plain: bool = True
+    _running: list[_Prefetch] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames in the order they are shown, decoded ahead in a background thread."""
+        self.truncated = None
+        width, height = self.size
+        prefetch = _Prefetch(self._decode(), max(2, min(16, _QUEUE_BYTES // (3 * width * height))))
+        self._running.append(prefetch)
+        try:
+            yield from prefetch
+        finally:
+            prefetch.close()
+            self._running.remove(prefetch)
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the iterations that are under way."""
+        for prefetch in list(self._running):
+            prefetch.close()
+
+    def _decode(self) -> Iterator[Frame]:
+        count = 0
+        problem = None
+        if self._plain:
+            for frame in _decode_decord(self):
+                count += 1
+                yield frame
+        if count < self.frames:  # decord absent, not trusted, or stopped early
+            decoder = _Decoder(self)
+            for frame in decoder.run(skip=count):
+                count += 1
+                yield frame
+            problem = decoder.problem
+        if problem or count < 0.98 * self.frames - 2:
+            self.truncated = (
+                f"{self.path}: truncated or damaged: {count} of about {self.frames} frames could be decoded"
+            )
+
+
+def open_video(path: str | Path) -> Video:
+    """Look into a video file, decoding its first frame.
+
+    Raises:
+        ValueError: the file is missing, is not a video, holds no pictures, or none that can be decoded.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: is a directory, not a video")
+    if not path.exists():
+        raise ValueError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    with _open(path) as container:
+        if not _pictures(container):
+            what = "holds only sound" if container.streams.audio else "holds no video stream"
+            raise ValueError(f"{path}: {what}; a video with pictures is needed")
+        stream = _pictures(container)[0]
+        first = next(_frames(container, stream, []), None)
+        if first is None:
+            raise ValueError(f"{path}: no frame can be decoded")
+        fps = float(stream.average_rate or stream.guessed_rate or 25)
+        frames = stream.frames
+        if frames <= 0:
+            seconds = 0.0
+            if stream.duration is not None and stream.time_base is not None:
+                seconds = float(stream.duration * stream.time_base)
+            elif container.duration is not None:
+                seconds = container.duration / av.time_base
+            frames = round(seconds * fps)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        plain = (
+            first.rotation % 360 == 0
+            and aspect == 1
+            and first.width % 2 == 0
+            and first.height % 2 == 0
+            and first.format.name in ("yuv420p", "yuvj420p")
+            and first.width * first.height <= _DECORD_PIXELS
+            and not stream.start_time
+        )
+        return Video(path, fps, _displayed(first, aspect), max(frames, 1), bool(container.streams.audio), _plain=plain)
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    try:
+        return av.open(str(path), metadata_errors="ignore")
+    except PermissionError:
+        raise ValueError(f"{path}: cannot be read (permission denied)") from None
+    except (av.error.FFmpegError, OSError):
+        raise ValueError(f"{path}: not a video that can be read") from None
+
+
+def _pictures(container: av.container.InputContainer) -> list:
+    """The video streams, less the cover pictures of audio files."""
+    cover = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & cover]
+
+
+def _displayed(frame: av.VideoFrame, aspect: Fraction) -> tuple[int, int]:
+    width, height = max(1, round(frame.width * aspect)), frame.height
+    return (height, width) if frame.rotation % 180 else (width, height)
+
+
+def _frames(container, stream, errors: list[str]) -> Iterator[av.VideoFrame]:
+    """Frames that decode; what does not is stepped over and noted in `errors`."""
+    stream.thread_type = "AUTO"
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError as error:  # the file ends in the middle of a packet
+            errors.append(str(error))
+            packet = None
+        try:
+            yield from stream.decode(packet)
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError as error:
+            errors.append(str(error))
+        if packet is None:
+            return
+
+
+class _Decoder:
+    """Decoding by PyAV: always right, as far as ffmpeg is."""
+
+    def __init__(self, video: Video) -> None:
+        self.video = video
+        self.problem: str | None = None
+
+    def run(self, skip: int = 0) -> Iterator[Frame]:
+        """Frames from the `skip`-th on."""
+        video = self.video
+        video.backend = "pyav"
+        errors: list[str] = []
+        with _open(video.path) as container:
+            stream = _pictures(container)[0]
+            stream.codec_context.thread_count = 0
+            last = -1.0
+            for index, picture in enumerate(_frames(container, stream, errors)):
+                time = picture.time
+                if time is None or time <= last:  # no stamp or a broken one: the average rate must do
+                    time = last + 1.0 / video.fps if index else 0.0
+                last = float(time)
+                if index >= skip:
+                    yield Frame(index, last, self._rgb(picture))
+        self.problem = errors[0] if errors else None
+
+    def _rgb(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+        image = picture.to_ndarray(format=_RGB)
+        turns = round(picture.rotation / 90) % 4  # counter-clockwise
+        image = np.rot90(image, turns) if turns else image
+        if (image.shape[1], image.shape[0]) != self.video.size:  # pixels not square, or the size changes on the way
+            image = cv2.resize(image, self.video.size, interpolation=cv2.INTER_LINEAR)
+        return np.ascontiguousarray(image)
+
+
+def _decode_decord(video: Video) -> Iterator[Frame]:
+    """Frames by decord, up to its first error; none where it is absent or the file is not its kind."""
+    try:
+        import decord
+    except ImportError:
+        return
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        reader = decord.VideoReader(str(video.path), num_threads=1)
+        count = len(reader)
+        times = reader.get_frame_timestamp(list(range(count)))[:, 0].astype(float)  # float32: good for the check only
+    except Exception:  # decord raises its own errors, and plain RuntimeErrors and IndexErrors
+        return
+    if count == 0 or np.abs(times * video.fps - np.arange(count)).max() > 0.05:
+        return
+    video.backend = "decord"
+    for index in range(count):
+        try:
+            image = reader.next().asnumpy()
+        except (decord.DECORDError, StopIteration):
+            return
+        if (image.shape[1], image.shape[0]) != video.size:
+            return
+        yield Frame(index, index / video.fps, image)
+
+
+class _Prefetch:
+    """An iterator run in a thread, a bounded number of items ahead of its consumer."""
+
+    def __init__(self, items: Iterator[Frame], depth: int) -> None:
+        self._items = items
+        self._queue: queue.Queue[tuple[Frame | None, BaseException | None]] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="video-decoder", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Frame]:
+        while not self._stop.is_set():
+            frame, error = self._queue.get()
+            if error is not None:
+                raise error
+            if frame is None:
+                return
+            yield frame
+
+    def close(self) -> None:
+        self._stop.set()
+        with contextlib.suppress(queue.Empty):  # make room, so that a waiting put returns
+            while True:
+                self._queue.get_nowait()
+        with contextlib.suppress(queue.Full):  # and wake a consumer in another thread
+            self._queue.put_nowait((None, None))
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            for frame in self._items:
+                if not self._put((frame, None)):
+                    break
+        except BaseException as caught:
+            error = caught
+        finally:
+            self._items.close()  # type: ignore[attr-defined]  # a generator: frees the decoder in its own thread
+            del self._items
+        self._put((None, error))
+
+    def _put(self, item: tuple[Frame | None, BaseException | None]) -> bool:
+        while not self._stop.is_set():
+            with contextlib.suppress(queue.Full):
+                self._queue.put(item, timeout=0.1)
+                return True
+        return False
+
+
+class VideoWriter:
+    """Writes H.264 (yuv420p, BT.709, the index at the front) into an MP4 file that any browser plays.
+
+    A context manager: the file appears under its name when the block ends well, and not at all when it raises. Odd
+    sizes are padded by repeating the last row or column. With `audio_from`, the sound of that file is copied along as
+    it is (AAC, MP3, Opus) or coded as AAC, on the same time axis as the frames and as long as they last.
+
+    Args:
+        path: the file; its name ends in .mp4, .m4v or .mov.
+        size: width, height of the pictures, px.
+        fps: Hz; the time of frames that are written without one, and the length of the last frame.
+        audio_from: a video or sound file.
+        crf: H.264's constant rate factor, 0 (lossless) to 51; 18 can hardly be told from the source.
+
+    Raises:
+        ValueError: unknown suffix, or the folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        fps: float,
+        *,
+        audio_from: str | Path | None = None,
+        crf: float = 18,
+    ) -> None:
+        self.path = Path(path)
+        if self.path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
+            raise ValueError(f"{path}: cannot write a video as '{self.path.suffix}'; use .mp4")
+        self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
+        self._size = size
+        self._fps = fps
+        self._audio: _AudioCopy | None = None
+        self._last = -1
+        self._count = 0
+        try:
+            self._temporary.touch()
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be written ({error.strerror})") from None
+        self._container: av.container.OutputContainer | None = av.open(
+            str(self._temporary), "w", options={"movflags": "+faststart"}
+        )
+        try:
+            self._stream = self._add_stream(crf)
+            if audio_from is not None:
+                self._audio = _AudioCopy.of(Path(audio_from), self._container)
+        except BaseException:
+            self.abort()
+            raise
+
+    def _add_stream(self, crf: float):
+        rate = Fraction(self._fps).limit_denominator(1001)
+        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+        stream.width, stream.height = (side + side % 2 for side in self._size)
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
+        context.time_base = stream.time_base = Fraction(1, 90000)
+        return stream
+
+    def write(self, image: UInt8[np.ndarray, "H W 3"], time: float | None = None) -> None:
+        """Add a frame.
+
+        Args:
+            image: RGB, of the writer's size.
+            time: presentation time, s, later than the last frame's; by default the frame's number over `fps`.
+        """
+        if (image.shape[1], image.shape[0]) != self._size:
+            raise ValueError(f"{self.path}: a frame of {image.shape[1]}×{image.shape[0]} in a video of {self._size}")
+        if time is None:
+            time = self._count / self._fps
+        width, height = self._size
+        if width % 2 or height % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=_RGB)
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame.time_base = Fraction(1, 90000)
+        frame.pts = max(round(time * 90000), self._last + 1)
+        self._last = frame.pts
+        self._count += 1
+        self._container.mux(self._stream.encode(frame))
+        if self._audio is not None:
+            self._audio.copy_until(time)
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        if self._container is None:
+            return
+        try:
+            if self._count == 0:
+                raise ValueError(f"{self.path}: no frames were written")
+            if self._audio is not None:
+                self._audio.copy_until(self._last / 90000 + 1.0 / self._fps)
+                self._audio.close()
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            self._container = None
+            os.replace(self._temporary, self.path)
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Give up: no file is left behind."""
+        container, self._container = self._container, None
+        with contextlib.suppress(Exception):
+            if self._audio is not None:
+                self._audio.abandon()
+        with contextlib.suppress(Exception):
+            if container is not None:
+                container.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class _AudioCopy:
+    """The sound track of one file, fed into another as the pictures advance."""
+
+    def __init__(self, source, stream, target: av.container.OutputContainer) -> None:
+        self._source = source
+        self._target = target
+        self._copied = stream.codec_context.codec.canonical_name in ("aac", "mp3", "opus")
+        self._packets = source.demux(stream)
+        self._waiting: av.Packet | None = None
+        self._ended = False
+        if self._copied:
+            self._output = target.add_stream_from_template(stream)
+        else:
+            self._output = target.add_stream("aac", rate=stream.codec_context.sample_rate)
+            self._output.codec_context.layout = "mono" if stream.codec_context.channels == 1 else "stereo"
+
+    @classmethod
+    def of(cls, path: Path, target: av.container.OutputContainer) -> _AudioCopy | None:
+        """None where the file has no sound."""
+        source = _open(path)
+        if not source.streams.audio or source.streams.audio[0].codec_context is None:
+            source.close()
+            return None
+        return cls(source, source.streams.audio[0], target)
+
+    def copy_until(self, time: float) -> None:
+        while not self._ended:
+            packet = self._waiting or self._next()
+            if packet is None:
+                self._ended = True
+                return
+            if packet.time_base is not None and packet.pts is not None and packet.pts * packet.time_base >= time:
+                self._waiting = packet
+                return
+            self._waiting = None
+            self._write(packet)
+
+    def _next(self) -> av.Packet | None:
+        try:
+            packet = next(self._packets, None)
+        except av.error.FFmpegError:  # the source is truncated
+            return None
+        return packet if packet is not None and packet.dts is not None else None
+
+    def _write(self, packet: av.Packet) -> None:
+        if self._copied:
+            packet.stream = self._output
+            self._target.mux(packet)
+            return
+        with contextlib.suppress(av.error.InvalidDataError):
+            for frame in packet.decode():
+                self._target.mux(self._output.encode(frame))
+
+    def close(self) -> None:
+        if not self._copied:
+            self._target.mux(self._output.encode(None))
+        self._source.close()
+
+    def abandon(self) -> None:
+        self._source.close()
