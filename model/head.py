@@ -180,9 +180,9 @@ class PointModel(nn.Module):
         basis: all directions, (S + E + 36, 3 terms); `shapedirs`, `exprdirs` and `posedirs` are views of it.
     """
 
-    point: Int[Tensor, "K"]
-    joint: Int[Tensor, "K"]
-    weight: Float[Tensor, "K"]
+    point: Int[Tensor, " K"]
+    joint: Int[Tensor, " K"]
+    weight: Float[Tensor, " K"]
     template: Float[Tensor, "K 3"]
     basis: Float[Tensor, "D W"]
 

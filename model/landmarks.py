@@ -21,7 +21,7 @@ _LAST_YAW = 39  # degrees; beyond it the jaw line is held
 def contour_row(rotation: Float[Tensor, "*batch 3 3"]) -> Int[Tensor, "*batch"]:
     """The row of the contour table for a head that is turned by R_global · R_neck, 0..78.
 
-    One row per whole degree of yaw, positive towards the subject's left: rows 0..39 for 0..39°, rows 40..78 for −1..−39°;
+    One row per whole degree of yaw, positive towards the subject's left: rows 0..39 for 0..39°, 40..78 for −1..−39°;
     larger turns use the last row of their side. Piecewise constant, so without a gradient.
     """
     with torch.no_grad():
