@@ -129,7 +129,7 @@ def test_damaged_file_is_refused(tmp_path):
     [
         ({"schema": np.array("decatrack/9")}, "schema is decatrack/9, this version reads decatrack/1"),
         ({"schema": None}, "schema is none"),
-        ({"pose": None, "jaw": None}, "lacks jaw, pose"),
+        ({"pose": None, "jaw": None}, "lacks pose, jaw"),
         ({"pose": np.zeros((8, 4), np.float32)}, r"pose must have the shape \(T=8, 3\), got \(8, 4\)"),
         ({"frame": np.arange(7)}, "frame must have the shape"),
         ({"frame": np.arange(8.0)}, "frame must hold whole numbers, got float64"),

@@ -157,8 +157,8 @@ def load_track(path: str | Path) -> Track:
     if schema != SCHEMA:
         raise ValueError(f"{path}: schema is {schema}, this version reads {SCHEMA}; {again}")
     optional = ("expression_names", "albedo", "light", "detail")
-    required = {f.name for f in fields(Track)} - set(optional)
-    missing = sorted(required - data.keys())
+    required = [f.name for f in fields(Track) if f.name not in optional]
+    missing = [name for name in required if name not in data]
     if missing:
         raise ValueError(f"{path}: lacks {_listed(missing)}; {again}")
     values = {name: data[name] for name in (*required, *optional) if name in data}
