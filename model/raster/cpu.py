@@ -1,0 +1,148 @@
+"""The rasteriser for processors: numba, one triangle after the other over its own few pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from model.raster.fragments import Fragments
+
+_F = TypeVar("_F", bound=Callable)
+
+
+def compiled(function: _F) -> _F:
+    """Compile with numba, and keep the result on disk where that is possible.
+
+    numba refuses to cache, with an error, where neither the package nor the user's cache folder can be written.
+    Threads are ours and not numba's (`parallel`): its pools die of a fork, and some of a call from a second thread.
+    """
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:
+        return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def rasterise(
+    vertices: Float[Tensor, "*batch V 3"], faces: Int[Tensor, "F 3"], height: int, width: int, cull: bool = False
+) -> Fragments:
+    """Fragments of a mesh in image space; the rules are those of `model.raster.fragments`.
+
+    Args:
+        vertices: x, y in pixels and depth, larger is nearer; float32 or float64 on the CPU.
+        cull: leave out triangles seen from their back, those that are clockwise on the screen.
+
+    Raises:
+        ValueError: the vertices are not on the CPU.
+    """
+    if vertices.device.type != "cpu":
+        raise ValueError(f"vertices are on {vertices.device}, this rasteriser runs on the CPU; use model.raster.torch")
+    batch = vertices.shape[:-2]
+    points = vertices.detach().double().reshape(-1, *vertices.shape[-2:]).contiguous().numpy()
+    corners = faces.contiguous().numpy()
+    count = len(points)
+    face = np.empty((count, height, width), np.int64)
+    barycentric = np.empty((count, height, width, 3), np.float32 if vertices.dtype == torch.float32 else np.float64)
+    depth = np.empty((count, height, width))
+
+    def band(image: int, top: int, bottom: int) -> None:
+        rows = slice(top, bottom)
+        draw(points[image], corners, top, cull, face[image, rows], barycentric[image, rows], depth[image, rows])
+
+    # Bands of one picture share the triangles' set-up, which does not shrink with them: worth it for large ones only.
+    workers = min(os.cpu_count() or 1, torch.get_num_threads())
+    bands = max(1, min(workers // max(count, 1), height * width // 200_000))
+    tops = [height * k // bands for k in range(bands + 1)]
+    tasks = [(image, tops[k], tops[k + 1]) for image in range(count) for k in range(bands)]
+    if len(tasks) == 1 or workers == 1:
+        for task in tasks:
+            band(*task)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda task: band(*task), tasks))
+    return Fragments(
+        torch.from_numpy(face).reshape(*batch, height, width),
+        torch.from_numpy(barycentric).reshape(*batch, height, width, 3),
+        torch.from_numpy(depth).to(vertices.dtype).reshape(*batch, height, width),
+    )
+
+
+@compiled
+def _edge(ax: float, ay: float, bx: float, by: float, x: float, y: float) -> float:
+    """As in `model.raster.reference`."""
+    if ax > bx or (ax == bx and ay > by):
+        return -((ax - bx) * (y - by) - (ay - by) * (x - bx))
+    return (bx - ax) * (y - ay) - (by - ay) * (x - ax)
+
+
+@compiled
+def _is_top_or_left(ax: float, ay: float, bx: float, by: float) -> bool:
+    return by < ay or (by == ay and bx > ax)
+
+
+@compiled
+def _first_centre(value: float, limit: int) -> int:
+    """The first of `limit` pixels whose centre is not before `value`."""
+    return int(min(max(np.ceil(value - 0.5), 0.0), float(limit)))
+
+
+@compiled
+def draw(vertices, faces, top, cull, face, barycentric, depth):
+    """Draw the rows from `top` on into (h, W) buffers; `vertices` (V, 3) float64, `faces` (F, 3)."""
+    height, width = face.shape
+    face[:] = -1
+    barycentric[:] = 0
+    depth[:] = -np.inf
+    for index in range(len(faces)):
+        i, j, k = faces[index, 0], faces[index, 1], faces[index, 2]
+        ax, ay, az = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        bx, by, bz = vertices[j, 0], vertices[j, 1], vertices[j, 2]
+        cx, cy, cz = vertices[k, 0], vertices[k, 1], vertices[k, 2]
+        if not np.isfinite(ax + ay + az + bx + by + bz + cx + cy + cz):
+            continue
+        row = _first_centre(min(ay, by, cy) - top, height)
+        end_row = height - _first_centre(height - (max(ay, by, cy) - top), height)
+        column = _first_centre(min(ax, bx, cx), width)
+        end_column = width - _first_centre(width - max(ax, bx, cx), width)
+        if row >= end_row or column >= end_column:
+            continue
+        area = _edge(ax, ay, bx, by, cx, cy)
+        if area == 0 or (cull and area > 0):
+            continue
+        front = area < 0
+        if front:
+            bx, by, bz, cx, cy, cz = cx, cy, cz, bx, by, bz
+        on_a = _is_top_or_left(bx, by, cx, cy)
+        on_b = _is_top_or_left(cx, cy, ax, ay)
+        on_c = _is_top_or_left(ax, ay, bx, by)
+        for r in range(row, end_row):
+            y = r + top + 0.5
+            for c in range(column, end_column):
+                x = c + 0.5
+                wa = _edge(bx, by, cx, cy, x, y)
+                if not (wa > 0 or (wa == 0 and on_a)):
+                    continue
+                wb = _edge(cx, cy, ax, ay, x, y)
+                if not (wb > 0 or (wb == 0 and on_b)):
+                    continue
+                wc = _edge(ax, ay, bx, by, x, y)
+                if not (wc > 0 or (wc == 0 and on_c)):
+                    continue
+                total = wa + wb + wc
+                if not total > 0:
+                    continue
+                wa, wb, wc = wa / total, wb / total, wc / total
+                z = wa * az + wb * bz + wc * cz
+                if z > depth[r, c]:
+                    depth[r, c] = z
+                    face[r, c] = index
+                    barycentric[r, c, 0] = wa
+                    barycentric[r, c, 1] = wc if front else wb
+                    barycentric[r, c, 2] = wb if front else wc
