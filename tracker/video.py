@@ -1,8 +1,8 @@
 """Video in and out: frames streamed from any file ffmpeg reads, H.264 that a browser plays.
 
 Reading uses decord where it is right and faster, and PyAV everywhere else. The plain case goes to decord (constant
-rate from time zero, upright, even size, square pixels, up to a megapixel; its pixels are then PyAV's to the bit, for two
-thirds of the time; above, its older ffmpeg is the slower one), and it hands over to PyAV at its first error.
+rate from time zero, upright, even size, square pixels, up to a megapixel; its pixels are then PyAV's to the bit, for two thirds
+of the time; above, its older ffmpeg is the slower one), and it hands over to PyAV at its first error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pathlib import Path
 from types import TracebackType
 
 import av
+import av.container
 import av.error
+import av.stream
 import cv2
 import numpy as np
 from jaxtyping import UInt8
@@ -127,7 +129,7 @@ def open_video(path: str | Path) -> Video:
             elif container.duration is not None:
                 seconds = container.duration / av.time_base
             frames = round(seconds * fps)
-        aspect = stream.sample_aspect_ratio or Fraction(1)
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
         plain = (
             first.rotation % 360 == 0
             and aspect == 1
@@ -344,6 +346,7 @@ class VideoWriter:
             raise
 
     def _add_stream(self, crf: float):
+        assert self._container is not None
         rate = Fraction(self._fps).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
         stream.width, stream.height = (side + side % 2 for side in self._size)
@@ -360,6 +363,7 @@ class VideoWriter:
             image: RGB, of the writer's size.
             time: presentation time, s, later than the last frame's; by default the frame's number over `fps`.
         """
+        assert self._container is not None, "the writer is closed"
         if (image.shape[1], image.shape[0]) != self._size:
             raise ValueError(f"{self.path}: a frame of {image.shape[1]}×{image.shape[0]} in a video of {self._size}")
         if time is None:
