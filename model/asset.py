@@ -57,6 +57,10 @@ class HeadAsset:
         landmarks: None while the head is being built.
         albedo_mean: (H, W, 3) linear albedo in UV space, RGB in [0, 1]; row 0 is v = 1.
         albedo_basis: (A, h, w, 3) albedo directions per standard deviation, resampled to H, W when used.
+        uv_masks: named masks in [0, 1] over the UV map, row 0 is v = 1; "face_eye" is where skin detail shows and
+            "face" where a texture is taken from a picture. Heads without them get theirs from `regions`.
+        fixed_displacement: (H, W) metres along the normals over the UV map, row 0 is v = 1: what lies between the
+            template's surface and the skin, without any detail.
         digest: hexadecimal content hash, set by the loader.
     """
 
@@ -77,4 +81,6 @@ class HeadAsset:
     landmarks: Landmarks | None = None
     albedo_mean: Float[np.ndarray, "H W 3"] | None = None
     albedo_basis: Float[np.ndarray, "A h w 3"] | None = None
+    uv_masks: dict[str, Float[np.ndarray, "_ _"]] = field(default_factory=dict)
+    fixed_displacement: Float[np.ndarray, "_ _"] | None = None
     digest: str = ""
