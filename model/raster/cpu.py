@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any
 
 import numba
 import numpy as np
@@ -13,17 +14,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from model.raster.fragments import Fragments
-
-_F = TypeVar("_F", bound=Callable)
+from model.raster.fragments import Fragments, check_faces
 
 
-def compiled(function: _F) -> _F:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with numba, and keep the result on disk where that is possible.
 
     numba refuses to cache, with an error, where neither the package nor the user's cache folder can be written.
     Threads are ours and not numba's (`parallel`): its pools die of a fork, and some of a call from a second thread.
     """
+    function = inspect.unwrap(function)  # jaxtyping's hook wraps every function of the package
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:
@@ -40,10 +40,11 @@ def rasterise(
         cull: leave out triangles seen from their back, those that are clockwise on the screen.
 
     Raises:
-        ValueError: the vertices are not on the CPU.
+        ValueError: the vertices are not on the CPU, or a face names a vertex that is not there.
     """
     if vertices.device.type != "cpu":
         raise ValueError(f"vertices are on {vertices.device}, this rasteriser runs on the CPU; use model.raster.torch")
+    check_faces(faces, vertices.shape[-2])  # the compiled code would read foreign memory
     batch = vertices.shape[:-2]
     points = vertices.detach().double().reshape(-1, *vertices.shape[-2:]).contiguous().numpy()
     corners = faces.contiguous().numpy()
@@ -118,7 +119,7 @@ def draw(vertices, faces, top, cull, face, barycentric, depth):
             continue
         front = area < 0
         if front:
-            bx, by, bz, cx, cy, cz = cx, cy, cz, bx, by, bz
+            bx, by, cx, cy = cx, cy, bx, by
         on_a = _is_top_or_left(bx, by, cx, cy)
         on_b = _is_top_or_left(cx, cy, ax, ay)
         on_c = _is_top_or_left(ax, ay, bx, by)
@@ -139,10 +140,12 @@ def draw(vertices, faces, top, cull, face, barycentric, depth):
                 if not total > 0:
                     continue
                 wa, wb, wc = wa / total, wb / total, wc / total
+                if front:
+                    wb, wc = wc, wb
                 z = wa * az + wb * bz + wc * cz
                 if z > depth[r, c]:
                     depth[r, c] = z
                     face[r, c] = index
                     barycentric[r, c, 0] = wa
-                    barycentric[r, c, 1] = wc if front else wb
-                    barycentric[r, c, 2] = wb if front else wc
+                    barycentric[r, c, 1] = wb
+                    barycentric[r, c, 2] = wc

@@ -78,3 +78,9 @@ def barycentrics(
     # `where` on both sides: a division by zero in the unused branch would still put NaN into the gradient.
     weights = torch.where(covered, areas / torch.where(covered, total, torch.ones_like(total)), zeros)
     return weights.movedim(0, -1)
+
+
+def check_faces(faces: Int[Tensor, "F 3"], count: int) -> None:
+    """Raise ValueError unless every corner is one of `count` vertices."""
+    if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < count:
+        raise ValueError(f"faces name vertices {int(faces.min())} to {int(faces.max())}, the mesh has {count}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -45,30 +47,30 @@ def _one(
         area = _edge(a, b, c[0], c[1])
         if area == 0 or (cull and area > 0):
             continue
-        if area < 0:  # counter-clockwise on the screen: go round the other way
-            b, c = c, b
-        edges = [_edge(b, c, x, y), _edge(c, a, x, y), _edge(a, b, x, y)]
+        order = (0, 1, 2) if area > 0 else (0, 2, 1)  # clockwise on the screen
+        p, q, r = vertices[corners[list(order)]]
+        edges = [_edge(q, r, x, y), _edge(r, p, x, y), _edge(p, q, x, y)]
         total = edges[0] + edges[1] + edges[2]
         inside = total > 0
-        for edge, start, end in zip(edges, (b, c, a), (c, a, b), strict=True):
+        for edge, start, end in zip(edges, (q, r, p), (r, p, q), strict=True):
             inside &= (edge > 0) | ((edge == 0) & _is_top_or_left(start, end))
         with np.errstate(divide="ignore", invalid="ignore"):
-            weights = np.stack([edge / total for edge in edges], -1)
+            weights = np.stack([edges[k] / total for k in order], -1)
             z = weights[..., 0] * a[2] + weights[..., 1] * b[2] + weights[..., 2] * c[2]
         seen = inside & (z > depth)
         face[seen] = index
         depth[seen] = z[seen]
-        barycentric[seen] = (weights if area > 0 else weights[..., [0, 2, 1]])[seen]
+        barycentric[seen] = weights[seen]
     return face, barycentric, depth
 
 
-def _edge(a: np.ndarray, b: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Twice the signed area of (a, b, point), positive where the point is on the right of a → b as seen on the screen."""
+def _edge(a: np.ndarray, b: np.ndarray, x: Any, y: Any) -> Any:
+    """Twice the signed area of (a, b, point), positive where the point is to the right of a → b on the screen."""
     if (a[0], a[1]) > (b[0], b[1]):
         return -_edge(b, a, x, y)
     return (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
 
 
-def _is_top_or_left(start: np.ndarray, end: np.ndarray) -> bool:
+def _is_top_or_left(start: np.ndarray, end: np.ndarray) -> bool | np.bool_:
     """Of a triangle that is clockwise on the screen: a left edge goes up, a top edge is level and goes right."""
     return end[1] < start[1] or (end[1] == start[1] and end[0] > start[0])
