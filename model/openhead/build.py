@@ -1,0 +1,161 @@
+"""Build the shipped head: ``python -m model.openhead.build [--out PATH]`` (needs the extra ``build-head``).
+
+Head space: metres, +x the subject's left, +y up, +z out of the face; the origin lies on the midline, at the height of the
+centres of the eyeballs and the depth of the middle of the ears. The same sources give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from model.asset import HeadAsset
+from model.io.assets import save_head
+from model.openhead import correctives, expression, rig
+from model.openhead.cut import GROUPS, HeadMesh, cut_head, head_origin
+from model.openhead.identity import Identity, build_identity
+from model.openhead.morph import Carrier, carrier
+from model.openhead.regions import regions
+from model.openhead.source import BaseMesh, read_base_mesh, read_face_unit
+from model.openhead.uv import relay
+
+NAME = "openhead-1"
+DEFAULT_PATH = Path(__file__).parents[1] / "assets" / "openhead.npz"
+
+GAZE = {"Down": np.radians(16.0), "Up": np.radians(11.0), "In": np.radians(22.0), "Out": np.radians(22.0)}
+"""Angles by which MakeHuman's balls turn in `eyeLook…`, counted at the pupil (they turn and shift)."""
+
+NECK_JOINT = ("joint-neck", "joint-head")
+NECK_ALONG = 0.62
+"""The neck's joint lies this far from MakeHuman's neck joint to its head joint: below the base of the skull."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Everything of the head but its texture, before it is rounded for the file."""
+
+    mesh: HeadMesh
+    template: Float[np.ndarray, "V 3"]
+    shapedirs: Float[np.ndarray, "V 3 S"]
+    exprdirs: Float[np.ndarray, "V 3 E"]
+    expression_names: tuple[str, ...]
+    posedirs: Float[np.ndarray, "V 3 36"]
+    joint_regressor: Float[np.ndarray, "5 V"]
+    weights: Float[np.ndarray, "V 5"]
+    hinge: rig.Hinge
+    identity: Identity
+
+
+def build_geometry() -> Geometry:
+    """Cut, rig and shape the head from MakeHuman's data."""
+    base = read_base_mesh()
+    mesh = cut_head(base)
+    carry = carrier(base, mesh)
+
+    identity = build_identity(carry, alignment_weights(mesh))
+    template = mesh.vertices + identity.mean
+    origin = head_origin_of(mesh, template)
+    template = template - origin
+
+    jaw_open = carry.symmetric(carry(read_face_unit("jawOpen")))
+    teeth = mesh.vertices_of("lower_teeth")
+    hinge = rig.fit_hinge(template[teeth], jaw_open[teeth])
+    weights = rig.skinning_weights(mesh, template, jaw_open, hinge)
+    posedirs = correctives.jaw_corrective(template, weights, jaw_open, hinge)
+    posedirs += _gaze(carry)
+
+    units = expression.read_units(carry)
+    units["mouthClose"] = correctives.unskinned(units["mouthClose"], weights, rig.JAW, hinge.rotation)
+    exprdirs = np.stack(list(units.values()), axis=-1)
+
+    still = (np.abs(exprdirs).max(axis=(1, 2)) < 1e-7) & (mesh.source_vertex >= 0)
+    root, neck = neck_joints(base, mesh, identity.mean, origin)
+    regressor = rig.joint_regressor(mesh, template, root, neck, hinge, still)
+    return Geometry(
+        mesh, template, identity.directions, exprdirs, tuple(units), posedirs, regressor, weights, hinge, identity
+    )
+
+
+def alignment_weights(mesh: HeadMesh) -> Float[np.ndarray, "V"]:
+    """Weights by which heads are aligned: area of the outer skin above the chin."""
+    corners = mesh.vertices[mesh.faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 6
+    weights = np.zeros(len(mesh.vertices))
+    skin = mesh.faces_of("skin")
+    np.add.at(weights, mesh.faces[skin].ravel(), np.repeat(area[skin], 3))
+    weights[mesh.vertices[:, 1] < -0.11] = 0.0
+    return weights
+
+
+def head_origin_of(mesh: HeadMesh, vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "3"]:
+    """Origin of head space for these vertices; the base mesh's is at zero, ears are assumed to move with the eyes."""
+    eyes = vertices[mesh.vertices_of("left_eye", "right_eye")]
+    return np.array([0.0, 0.5 * (eyes[:, 1].min() + eyes[:, 1].max()), 0.0])
+
+
+def neck_joints(
+    base: BaseMesh, mesh: HeadMesh, mean: Float[np.ndarray, "V 3"], origin: Float[np.ndarray, "3"]
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+    """Places of the root and the neck joint on the mean head, metres, moved like the neck's surface around them."""
+    low, high = (base.centre(group) - head_origin(base) for group in NECK_JOINT)
+    places = (low, low + NECK_ALONG * (high - low))
+    skin = (mesh.vertex_group == GROUPS.index("skin")) & (mesh.vertices[:, 2] < 0.03)
+    moved = []
+    for place in places:
+        ring = skin & (np.abs(mesh.vertices[:, 1] - place[1]) < 0.015)
+        moved.append(place + mean[ring].mean(axis=0) - origin)
+    return moved[0], moved[1]
+
+
+def _gaze(carry: Carrier) -> Float[np.ndarray, "V 3 36"]:
+    """Motion of the lids with the gaze, as correctives of both eyes."""
+    mesh = carry.mesh
+    total = np.zeros((len(mesh.vertices), 3, 36))
+    for joint, side, other in ((rig.LEFT_EYE, "Left", "Right"), (rig.RIGHT_EYE, "Right", "Left")):
+        lids = {}
+        for way in GAZE:
+            twin = carry.mirrored(carry(read_face_unit(f"eyeLook{way}{other}")))
+            lids[way] = 0.5 * (carry(read_face_unit(f"eyeLook{way}{side}")) + twin)
+            lids[way][mesh.source_vertex < 0] = 0.0  # the balls are turned by their joints
+        to_left, to_right = ("Out", "In") if side == "Left" else ("In", "Out")
+        for axis, plus, minus in ((0, "Down", "Up"), (1, to_left, to_right)):
+            total += correctives.gaze_corrective(joint, axis, (GAZE[plus], lids[plus]), (-GAZE[minus], lids[minus]))
+    return total
+
+
+def to_asset(geometry: Geometry) -> HeadAsset:
+    """The record that is saved: bases rounded to float16, texture and landmarks added where they exist."""
+    uv, uv_faces = relay(geometry.mesh)
+    return HeadAsset(
+        name=NAME,
+        template=geometry.template.astype(np.float32),
+        faces=geometry.mesh.faces,
+        shapedirs=geometry.shapedirs.astype(np.float16),
+        exprdirs=geometry.exprdirs.astype(np.float16),
+        posedirs=geometry.posedirs.astype(np.float16),
+        joint_regressor=geometry.joint_regressor.astype(np.float32),
+        weights=geometry.weights.astype(np.float32),
+        parents=rig.PARENTS,
+        expression_names=geometry.expression_names,
+        expression_range=(0.0, 1.0),
+        uv=uv.astype(np.float32),
+        uv_faces=uv_faces,
+        regions=regions(geometry.mesh),
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="build the shipped head from MakeHuman's data")
+    parser.add_argument("--out", type=Path, default=DEFAULT_PATH, help=f"the file to write (default {DEFAULT_PATH})")
+    options = parser.parse_args(arguments)
+    digest = save_head(to_asset(build_geometry()), options.out)
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, digest {digest}")
+
+
+if __name__ == "__main__":
+    main()
