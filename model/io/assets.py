@@ -216,7 +216,9 @@ def _check(arrays: Mapping[str, np.ndarray], label: str) -> None:
     if unknown:
         fail(f"unknown array '{unknown[0]}'")
 
-    limits = {"faces": "V", "uv_faces": "VT"} | {key: "F" for key in shapes if key.endswith("/face")}
+    limits = {"faces": "V", "uv_faces": "VT"} | {
+        key: "F" for key in shapes if key.startswith("landmarks/") and key.endswith("/face")
+    }
     for key, dim in limits.items():
         if key in arrays and dim in sizes and arrays[key].size:
             low, high = int(arrays[key].min()), int(arrays[key].max())
@@ -232,7 +234,7 @@ def _check(arrays: Mapping[str, np.ndarray], label: str) -> None:
 
 
 def _is_index(key: str) -> bool:
-    return key in _INTEGER or key.endswith("/face")
+    return key in _INTEGER or (key.startswith("landmarks/") and key.endswith("/face"))
 
 
 def _symbolic(shape: tuple[str | int, ...], sizes: Mapping[str, int]) -> str:
