@@ -76,7 +76,9 @@ def _converted(value: Any, hint: Any, where: str) -> Any:
         raise ValueError(f"{where}: expected {_words(hint)}, got {value!r}")
     if origin is Literal:
         if value not in args:
-            raise ValueError(f"{where}: expected {_words(hint)}, got {value!r}{nearest(str(value), [str(a) for a in args])}")
+            raise ValueError(
+                f"{where}: expected {_words(hint)}, got {value!r}{nearest(str(value), [str(a) for a in args])}"
+            )
         return value
     if origin is tuple and isinstance(value, list | tuple):
         inner = args[:1] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
