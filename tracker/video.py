@@ -1,8 +1,8 @@
 """Video in and out: frames streamed from any file ffmpeg reads, H.264 that a browser plays.
 
 Reading uses decord where it is right and faster, and PyAV everywhere else. The plain case goes to decord (constant
-rate from time zero, upright, even size, square pixels, up to a megapixel; its pixels are then PyAV's to the bit, for two thirds
-of the time; above, its older ffmpeg is the slower one), and it hands over to PyAV at its first error.
+rate from time zero, upright, even size, square pixels, up to a megapixel; its pixels are then PyAV's to the bit, in two
+thirds of the time; above, its older ffmpeg is the slower one); at its first error PyAV takes over.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import av.container
@@ -428,6 +429,7 @@ class _AudioCopy:
     def __init__(self, source, stream, target: av.container.OutputContainer) -> None:
         self._source = source
         self._target = target
+        self._output: Any
         self._copied = stream.codec_context.codec.canonical_name in ("aac", "mp3", "opus")
         self._packets = source.demux(stream)
         self._waiting: av.Packet | None = None
