@@ -40,40 +40,38 @@ def number_shots(frames: Iterable[Frame]) -> Iterator[tuple[Frame, int]]:
     A shot shorter than three frames is taken for a flash, and a dissolve for no cut.
     """
     past: deque[float] = deque(maxlen=_WINDOW)
-    waiting: deque[tuple[Frame, _Signature, float]] = deque()  # and the change from the frame before
-    before: _Signature | None = None  # of the last frame that was numbered
-    latest: _Signature | None = None
+    waiting: deque[tuple[Frame, _Signature]] = deque()
+    before: _Signature | None = None  # of the last frame that was not a flash
     shot = 0
 
     def decide() -> tuple[Frame, int]:
         nonlocal before, shot
-        frame, signature, change = waiting.popleft()
-        if before is not None and _is_cut(before, change, [*past], [(s, c) for _, s, c in waiting]):
-            shot += 1
-            past.clear()
-        else:
-            past.append(change)
+        frame, signature = waiting.popleft()
+        change = 0.0 if before is None else _change(before, signature)
+        if before is not None and change >= _LEAST:
+            later = [other for _, other in waiting]
+            if min((_change(before, other) for other in later), default=change) < max(_LEAST, 0.5 * change):
+                return frame, shot  # a flash: the picture before it is found again after it
+            if _stands_out(change, [*past], [_change(a, b) for a, b in zip([signature, *later], later, strict=False)]):
+                shot += 1
+                past.clear()
+                change = 0.0
+        past.append(change)
         before = signature
         return frame, shot
 
     for frame in frames:
-        signature = _signature(frame.image)
-        waiting.append((frame, signature, 0.0 if latest is None else _change(latest, signature)))
-        latest = signature
+        waiting.append((frame, _signature(frame.image)))
         if len(waiting) > _AHEAD:
             yield decide()
     while waiting:
         yield decide()
 
 
-def _is_cut(before: _Signature, change: float, past: list[float], later: list[tuple[_Signature, float]]) -> bool:
-    """Whether a change from `before` is a cut, given the changes that led there and the frames that follow."""
-    if change < _LEAST:
-        return False
-    around = past or [other for _, other in later]
-    usual = float(np.quantile(around, _LARGE)) if around else 0.0
-    stays = min([_change(before, signature) for signature, _ in later], default=change)
-    return min(change, stays) > max(_LEAST, _TIMES * usual)
+def _stands_out(change: float, past: list[float], later: list[float]) -> bool:
+    """Whether a change is larger than the motion around it explains."""
+    usual = max(np.quantile(past, _LARGE) if past else 0.0, np.median(later) if later else 0.0)
+    return bool(change > _TIMES * usual)
 
 
 def _signature(image: UInt8[np.ndarray, "H W 3"]) -> _Signature:
