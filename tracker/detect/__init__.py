@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tracker.observation import Detection, Frame
 
 BACKENDS = ("mediapipe", "face-alignment")
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds faces in the frames of a video, one after the other; a context manager that frees its networks.
 
