@@ -23,18 +23,25 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """The parsed arguments; raises ValueError where argparse would print its usage and exit."""
+        argv = sys.argv[1:] if argv is None else argv
+        options = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
+        for word in argv:  # before argparse, which would complain first of what the misspelt option left out
+            name = word.split("=")[0]
+            if word.startswith("--") and len(word) > 2 and name not in options:
+                close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+                raise ValueError(
+                    f"unknown option {name}; " + (f"did you mean {close[0]}?" if close else self._see_help())
+                )
         known, unknown = self.parse_known_args(argv)
         if unknown:
-            name = unknown[0].split("=")[0]
-            options = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
-            close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]}?" if close else f"see {self.prog} --help"
-            what = "option" if name.startswith("-") else "argument"
-            raise ValueError(f"unknown {what} {name}; {hint}")
+            raise ValueError(f"unknown argument {unknown[0]}; {self._see_help()}")
         return known
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}; see {self.prog} --help")
+        raise ValueError(f"{message}; {self._see_help()}")
+
+    def _see_help(self) -> str:
+        return f"see {self.prog} --help"
 
 
 def run(name: str, command: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
