@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from model.io.configs import load_config, override
 from tracker.command import Parser, run
 from tracker.config import TrackConfig
 from tracker.inputs import Job, plan
+from tracker.progress import Progress
 
 DESCRIPTION = """\
 Track the faces of a video: identity, expression, jaw, gaze and pose of a 3D head for every frame.
@@ -103,7 +102,7 @@ def _track_one(job: Job, config: TrackConfig, resume: bool) -> None:
             store = DetectionStore.beside(job.out, job.video, config.detector, config.most_faces, config.chunk)
             if not resume:
                 store.discard()
-            with _Progress(job.video.name) as progress:
+            with Progress(job.video.name) as progress:
                 track = track_video(video, config, report=progress, store=store)
             track.save(job.out)
             store.discard()
@@ -114,7 +113,7 @@ def _track_one(job: Job, config: TrackConfig, resume: bool) -> None:
             print(f"{job.out}: {len(track.faces)} face(s), {frames} frames, {rate:.0f} frames/s")
         if job.preview is not None:
             head = load_model(replace(config, device="cpu"))
-            with _Progress(job.video.name) as progress:
+            with Progress(job.video.name) as progress:
                 write_preview(job.preview, video, track, head, lambda done, total: progress("preview", done, total))
             print(f"{job.preview}: preview")
 
@@ -127,33 +126,6 @@ def _finished(out: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-class _Progress:
-    """A bar per stage, with frames per second; quiet when stderr is no terminal."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._bar: tqdm | None = None
-        self._stage = ""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if self._bar is None or stage != self._stage:
-            self._close()
-            self._stage = stage
-            self._bar = tqdm(total=total, desc=f"{self._name}: {stage}", unit=" frames", disable=None, leave=False)
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
 
 
 if __name__ == "__main__":

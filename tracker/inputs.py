@@ -21,12 +21,13 @@ class Job:
     preview: Path | None
 
 
-def plan(inputs: Sequence[str], out: str, preview: str | None) -> list[Job]:
+def plan(inputs: Sequence[str], out: str, preview: str | None, *, suffix: str = ".npz") -> list[Job]:
     """The jobs of a command line.
 
     Args:
         inputs: videos, directories (every video in them, not below) and glob patterns.
-        out: an ``.npz`` for one video; a directory, made if need be, for several. Results are named after the videos.
+        out: an ``.npz`` (or what `suffix` says) for one video; a directory, made if need be, for several. Results are
+            named after the videos.
         preview: likewise an ``.mp4`` or a directory.
 
     Raises:
@@ -34,7 +35,7 @@ def plan(inputs: Sequence[str], out: str, preview: str | None) -> list[Job]:
     """
     videos = _videos(inputs)
     single = len(videos) == 1
-    outs = _results(videos, Path(out), ".npz", single, "--out")
+    outs = _results(videos, Path(out), suffix, single, "--out")
     previews = _results(videos, Path(preview), ".mp4", single, "--preview") if preview else [None] * len(videos)
     for kind, paths in (("--out", outs), ("--preview", previews)):
         for folder in {path.parent for path in paths if path is not None}:
@@ -84,6 +85,4 @@ def _writable(folder: Path, kind: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(
-            f"{kind}: cannot write into {os.fspath(folder)} ({(error.strerror or error).__str__()})"
-        ) from None
+        raise ValueError(f"{kind}: cannot write into {folder} ({error.strerror or error})") from None

@@ -11,7 +11,7 @@ import torch
 from model.head import HeadModel
 from model.mesh import Mesh
 from model.params import Camera
-from model.render import head_paint, overlay
+from model.render import clay, overlay
 from tracker.image import resize
 from tracker.track import Track
 from tracker.video import Video, VideoWriter
@@ -39,7 +39,7 @@ def write_preview(
     width, height = video.size
     shrink = min(1.0, LARGEST / max(width, height))
     size = (max(2, round(width * shrink)), max(2, round(height * shrink)))
-    paint = head_paint(head.asset)
+    paint = clay(head.asset)
     heads = _PosedHeads(track, head)
     rows = _rows_of_frames(track)
     with VideoWriter(path, (2 * size[0], size[1]), video.fps, audio_from=video.path) as writer:
