@@ -76,16 +76,16 @@ def rasterise(
 
 
 @compiled
-def _edge(ax: float, ay: float, bx: float, by: float, x: float, y: float) -> float:
-    """As in `model.raster.reference`."""
+def _edge(ax: float, ay: float, bx: float, by: float) -> tuple[float, float, float, float, float, bool]:
+    """The edge function of a → b, as in `model.raster.reference`, ready for many points.
+
+    It is ``sign (dx (y - oy) - dy (x - ox))`` with the returned (sign, dx, dy, ox, oy); last, whether a pixel whose
+    centre lies on the edge belongs to the triangle.
+    """
+    top_or_left = by < ay or (by == ay and bx > ax)
     if ax > bx or (ax == bx and ay > by):
-        return -((ax - bx) * (y - by) - (ay - by) * (x - bx))
-    return (bx - ax) * (y - ay) - (by - ay) * (x - ax)
-
-
-@compiled
-def _is_top_or_left(ax: float, ay: float, bx: float, by: float) -> bool:
-    return by < ay or (by == ay and bx > ax)
+        return -1.0, ax - bx, ay - by, bx, by, top_or_left
+    return 1.0, bx - ax, by - ay, ax, ay, top_or_left
 
 
 @compiled
@@ -114,27 +114,27 @@ def draw(vertices, faces, top, cull, face, barycentric, depth):
         end_column = width - _first_centre(width - max(ax, bx, cx), width)
         if row >= end_row or column >= end_column:
             continue
-        area = _edge(ax, ay, bx, by, cx, cy)
+        sign, dx, dy, ox, oy, _ = _edge(ax, ay, bx, by)
+        area = sign * (dx * (cy - oy) - dy * (cx - ox))
         if area == 0 or (cull and area > 0):
             continue
         front = area < 0
         if front:
             bx, by, cx, cy = cx, cy, bx, by
-        on_a = _is_top_or_left(bx, by, cx, cy)
-        on_b = _is_top_or_left(cx, cy, ax, ay)
-        on_c = _is_top_or_left(ax, ay, bx, by)
+        sign_a, dx_a, dy_a, ox_a, oy_a, on_a = _edge(bx, by, cx, cy)
+        sign_b, dx_b, dy_b, ox_b, oy_b, on_b = _edge(cx, cy, ax, ay)
+        sign_c, dx_c, dy_c, ox_c, oy_c, on_c = _edge(ax, ay, bx, by)
         for r in range(row, end_row):
             y = r + top + 0.5
+            row_a, row_b, row_c = dx_a * (y - oy_a), dx_b * (y - oy_b), dx_c * (y - oy_c)
             for c in range(column, end_column):
                 x = c + 0.5
-                wa = _edge(bx, by, cx, cy, x, y)
-                if not (wa > 0 or (wa == 0 and on_a)):
+                wa = sign_a * (row_a - dy_a * (x - ox_a))
+                wb = sign_b * (row_b - dy_b * (x - ox_b))
+                wc = sign_c * (row_c - dy_c * (x - ox_c))
+                if not (wa >= 0 and wb >= 0 and wc >= 0):
                     continue
-                wb = _edge(cx, cy, ax, ay, x, y)
-                if not (wb > 0 or (wb == 0 and on_b)):
-                    continue
-                wc = _edge(ax, ay, bx, by, x, y)
-                if not (wc > 0 or (wc == 0 and on_c)):
+                if (wa == 0 and not on_a) or (wb == 0 and not on_b) or (wc == 0 and not on_c):
                     continue
                 total = wa + wb + wc
                 if not total > 0:
