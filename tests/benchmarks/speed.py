@@ -1,0 +1,149 @@
+"""How fast `track` is beside MediaPipe's FaceMesh alone, on the same frames in the same run; and its memory.
+
+    python tests/benchmarks/speed.py [--video PATH] [--rounds 3] [--skip-memory]
+
+Goals: `track` without preview at 0.5 of FaceMesh's frame rate or more (2 cores, 512² video); memory that does not grow
+with the length of the video, and an hour of 1080p within 1.5 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("GLOG_minloglevel", "3")
+RATIO_GOAL = 0.5
+HOUR_GOAL_GB = 1.5
+HOUR_FRAMES = 3600 * 25
+
+
+def facemesh_alone(frames: list) -> float:
+    """Frames per second of the packaged solution, pictures already in memory."""
+    import mediapipe
+
+    mesh = mediapipe.solutions.face_mesh.FaceMesh(max_num_faces=1, refine_landmarks=True)
+    mesh.process(frames[0])
+    started = time.perf_counter()
+    for frame in frames:
+        mesh.process(frame)
+    seconds = time.perf_counter() - started
+    mesh.close()
+    return len(frames) / seconds
+
+
+def track_alone(path: Path, stages: dict[str, float]) -> float:
+    """Frames per second of the whole tracker, from the file to the Track; seconds per stage are added up."""
+    from tracker.pipeline import track_video
+    from tracker.video import open_video
+
+    last = ["open", time.perf_counter()]
+
+    def report(stage: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        stages[last[0]] = stages.get(last[0], 0.0) + now - last[1]
+        last[:] = [stage, now]
+
+    started = time.perf_counter()
+    with open_video(path) as video:
+        track = track_video(video, report=report)
+    report("end", 0, 0)
+    return (int(track.frame.max()) + 1) / (time.perf_counter() - started)
+
+
+def compare(path: Path, rounds: int) -> bool:
+    """Both in turn, several times; the ratio of each pair."""
+    from tracker.video import open_video
+
+    with open_video(path) as video:
+        frames = [frame.image for frame in video]
+        size = video.size
+    print(f"{path.name}: {len(frames)} frames of {size[0]}×{size[1]}, {os.cpu_count()} cores")
+    track_alone(path, {})  # compiles and loads
+    ratios, stages = [], {}
+    for _ in range(rounds):
+        alone, ours = facemesh_alone(frames), track_alone(path, stages)
+        ratios.append(ours / alone)
+        print(f"  FaceMesh alone {alone:6.1f} frames/s   track {ours:6.1f} frames/s   ratio {ratios[-1]:.2f}")
+    for stage, seconds in stages.items():
+        print(f"  {stage:10s} {1000 * seconds / rounds / len(frames):6.2f} ms per frame")
+    ratio = sorted(ratios)[len(ratios) // 2]
+    passed = ratio >= RATIO_GOAL
+    print(f"  median ratio {ratio:.2f} (goal ≥ {RATIO_GOAL}): {'pass' if passed else 'FAIL'}")
+    return passed
+
+
+CHILD = """
+import resource, sys
+from tracker.cli import main
+status = main([sys.argv[1], "--out", sys.argv[2]])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def repeated(source: Path, target: Path, frames: int, size: tuple[int, int]) -> None:
+    """The frames of a video to and fro, up to a number of frames, at a size."""
+    from tracker.image import resize
+    from tracker.video import VideoWriter, open_video
+
+    with open_video(source) as video:
+        pictures = [resize(frame.image, size) for frame, _ in zip(video, range(100), strict=False)]
+    order = [*range(len(pictures)), *range(len(pictures) - 2, 0, -1)]
+    with VideoWriter(target, size, 25, crf=28) as writer:
+        for i in range(frames):
+            writer.write(pictures[order[i % len(order)]])
+
+
+def peak_mb(path: Path) -> float:
+    """Largest resident memory of a process that runs `track` on a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", CHILD, str(path), f"{folder}/params.npz"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stderr.strip().splitlines()[-1])
+
+
+def memory(source: Path) -> bool:
+    """Peak memory against length, at 1080p, and what an hour would need at that slope."""
+    lengths, peaks = (250, 1000, 3000), []
+    with tempfile.TemporaryDirectory() as folder:
+        for frames in lengths:
+            path = Path(folder) / f"{frames}.mp4"
+            repeated(source, path, frames, (1920, 1080))
+            peaks.append(peak_mb(path))
+            print(f"  {frames:5d} frames of 1920×1080: peak {peaks[-1]:6.0f} MB")
+    slope = (peaks[-1] - peaks[-2]) / (lengths[-1] - lengths[-2])
+    hour = (peaks[-1] + slope * (HOUR_FRAMES - lengths[-1])) / 1024
+    passed = hour <= HOUR_GOAL_GB
+    print(f"  {1024 * slope:.1f} kB per frame; an hour at 25 frames/s: {hour:.2f} GB (goal ≤ {HOUR_GOAL_GB}): ", end="")
+    print("pass" if passed else "FAIL")
+    return passed
+
+
+def main() -> int:
+    shared = Path(__file__).parents[3] / "shared/data/video/d10.mp4"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, help="default: ../shared's 512² clip, else the astronaut clip")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--skip-memory", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.video or shared
+        if not path.exists():
+            from training.clips import write_astronaut
+
+            print(f"{path} is absent: timing the astronaut clip")
+            path = Path(folder) / "astronaut.mp4"
+            write_astronaut(path)
+        passed = compare(path, options.rounds)
+        if not options.skip_memory:
+            passed &= memory(path)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""`track` and `reenact` as typed: results are there, mistakes end in one line, the right status and no file."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from reenact.cli import main as reenact
+from tracker.cli import main as track
+from tracker.image import resize, write_image
+from tracker.track import load_track
+from tracker.video import VideoWriter, open_video
+
+FRAMES = 14
+
+
+def astronaut() -> np.ndarray:
+    data = pytest.importorskip("skimage.data")
+    return resize(np.ascontiguousarray(data.astronaut()[:280, 90:370]), (320, 320))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """A photograph that moves two pixels a frame."""
+    path = tmp_path_factory.mktemp("cli") / "clip.mp4"
+    picture = np.pad(astronaut(), ((0, 0), (0, 2 * FRAMES), (0, 0)), mode="edge")
+    with VideoWriter(path, (320, 320), 25) as writer:
+        for i in range(FRAMES):
+            writer.write(np.ascontiguousarray(picture[:, 2 * i : 2 * i + 320]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tracked(clip, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "clip.npz"
+    assert track([str(clip), "--out", str(out), "--preview", str(out.with_suffix(".mp4"))]) == 0
+    return out
+
+
+def fails(capsys, command, argv: list[str], status: int, *words: str) -> None:
+    """The command ends with this status and one line on stderr that holds the words."""
+    assert command([str(a) for a in argv]) == status
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "Traceback" not in err, err
+    for word in words:
+        assert str(word) in err, err
+
+
+def test_a_clip_becomes_a_track_and_a_preview(clip, tracked):
+    result = load_track(tracked)
+    assert len(result) == FRAMES and result.valid.all() and result.faces == (0,)
+    assert result.head.startswith("openhead")
+    # The photograph moves to the left by two pixels a frame, and so must the head.
+    step = np.diff(result.landmarks[:, 17:].mean(1), axis=0).mean(0)
+    np.testing.assert_allclose(step, [-2, 0], atol=0.25)
+    preview = open_video(tracked.with_suffix(".mp4"))
+    assert preview.size == (640, 320) and sum(1 for _ in preview) == FRAMES
+    assert [p.name for p in tracked.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_the_preview_shows_the_head_beside_the_input(tracked):
+    first = next(iter(open_video(tracked.with_suffix(".mp4")))).image.astype(int)
+    left, right = first[:, :320], first[:, 320:]
+    x0, y0, x1, y1 = load_track(tracked).box[0].astype(int)
+    inside = np.abs(left - right)[y0:y1, x0:x1].mean()
+    corner = np.abs(left - right)[-40:, :40].mean()
+    assert inside > 20 > 8 > corner
+
+
+def test_resume_keeps_a_finished_result(clip, tracked, capsys):
+    before = tracked.stat().st_mtime_ns
+    assert track([str(clip), "--out", str(tracked), "--resume"]) == 0
+    assert tracked.stat().st_mtime_ns == before
+    assert "is there already" in capsys.readouterr().out
+
+
+def test_several_videos_go_on_after_a_bad_one(clip, tmp_path, capsys):
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(clip.read_bytes())
+    (folder / "b.mp4").write_text("no video")
+    out = tmp_path / "params"
+    assert track([str(folder), "--out", str(out)]) == 1
+    assert [p.name for p in out.iterdir()] == ["a.npz"]
+    assert "b.mp4" in capsys.readouterr().err
+
+
+def audio_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base = 16000, Fraction(1, 16000)
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def noise(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    with VideoWriter(path, (160, 120), 25) as writer:
+        for _ in range(8):
+            writer.write(rng.integers(0, 255, (120, 160, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        ("missing.mp4", lambda path: None, "no such file"),
+        ("text.mp4", lambda path: path.write_text("hello\n" * 100), "not a video"),
+        ("empty.mp4", lambda path: path.write_bytes(b""), "empty"),
+        ("sound.mp4", audio_only, "only sound"),
+        ("noise.mp4", noise, "no face"),
+    ],
+)
+def test_bad_videos(name, make, words, tmp_path, capsys):
+    video, out = tmp_path / name, tmp_path / "out" / "params.npz"
+    make(video)
+    fails(capsys, track, [video, "--out", out], 2, name, words)
+    assert not out.exists()
+
+
+def test_a_place_that_cannot_be_written_to(clip, tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    fails(capsys, track, [clip, "--out", blocked / "params.npz"], 2, "--out", "cannot write")
+    fails(capsys, track, [clip, "--out", "/proc/params.npz"], 2, "--out", "/proc")
+
+
+def test_a_truncated_video_tracks_what_decodes(clip, tmp_path, capsys):
+    long = tmp_path / "long.ts"
+    picture = astronaut()
+    with av.open(str(long), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width = stream.height = 320
+        for _ in range(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    whole = open_video(clip)
+    assert whole.truncated is None
+    cut = tmp_path / "cut.ts"
+    data = long.read_bytes()
+    cut.write_bytes(data[: len(data) * 2 // 3])
+    out = tmp_path / "cut.npz"
+    assert track([str(cut), "--out", str(out)]) == 0
+    assert 5 < len(load_track(out)) < 40
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--previw", "x.mp4"], "did you mean --preview?"),
+        (["--smooth", "kalmann"], "did you mean 'kalman'"),
+        (["--faces", "none"], "--faces none"),
+        (["--fit-steps", "0"], "--fit-steps 0"),
+        (["--head", "nix.npz"], "nix.npz"),
+        (["--config", "nix.yaml"], "nix.yaml"),
+    ],
+)
+def test_bad_options(argv, words, clip, tmp_path, capsys):
+    out = tmp_path / "params.npz"
+    fails(capsys, track, [clip, "--out", out, *argv], 2, words)
+    assert not out.exists()
+
+
+def test_an_unknown_config_key_names_the_nearest(clip, tmp_path, capsys):
+    config = tmp_path / "c.yaml"
+    config.write_text("fit: {stpes: 3}\n")
+    fails(capsys, track, [clip, "--out", tmp_path / "p.npz", "--config", config], 2, "stpes", "did you mean 'steps'")
+
+
+def test_out_is_needed(clip, capsys):
+    fails(capsys, track, [clip], 2, "--out")
+
+
+def test_cuda_is_asked_for_where_there_is_none(clip, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is there")
+    fails(capsys, track, [clip, "--out", tmp_path / "p.npz", "--device", "cuda"], 2, "--device cuda")
+
+
+def test_a_photograph_is_moved_by_a_track(tracked, tmp_path, capsys):
+    photo, out = tmp_path / "face.png", tmp_path / "moved.mp4"
+    write_image(photo, astronaut())
+    assert reenact(["--target", str(photo), "--driver", str(tracked), "--out", str(out)]) == 0
+    frames = [frame.image for frame in open_video(out)]
+    assert len(frames) == FRAMES
+    assert frames[0].std() > 20
+    capsys.readouterr()
+
+
+def test_a_photograph_without_a_face(tracked, tmp_path, capsys):
+    photo, out = tmp_path / "blank.png", tmp_path / "moved.mp4"
+    write_image(photo, np.full((64, 64, 3), 128, np.uint8))
+    fails(capsys, reenact, ["--target", photo, "--driver", tracked, "--out", out], 2, "blank.png", "no face")
+    assert not out.exists()
