@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 from urllib.error import URLError
 
 import numpy as np
@@ -225,35 +225,68 @@ def test_face_alignment_without_its_weights_says_where_to_put_them(
         torch.hub.set_dir(before)
 
 
-def test_face_alignment_follows_faces_with_fan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The path of the data through the real package, with an untrained FAN and a finder that is told the box."""
+@pytest.fixture(scope="module")
+def fan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """The real package, loaded from files as they would have been downloaded, but with untrained networks."""
     import torch
+    from face_alignment.detection.sfd.net_s3fd import s3fd
     from face_alignment.models import FAN
+
+    from tracker.detect.face_alignment import WEIGHTS, _load
+
+    folder = tmp_path_factory.mktemp("hub")
+    (folder / "checkpoints").mkdir()
+    for name, network in zip(WEIGHTS, (s3fd(), FAN(4)), strict=True):
+        torch.save(network.state_dict(), folder / "checkpoints" / name)
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(str(folder))
+    try:
+        yield _load(False, "cpu")
+    finally:
+        torch.hub.set_dir(before)
+        for name in WEIGHTS:
+            (folder / "checkpoints" / name).unlink()
+
+
+def test_face_alignment_follows_faces(fan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data's way through the package: heat maps with peaks where a face stands in for the trained network's."""
+    import torch
 
     from tracker.detect import face_alignment as backend
 
-    package = pytest.importorskip("face_alignment")
-    torch.manual_seed(0)
-    searches = []
+    rng = np.random.default_rng(0)
+    truth = rng.uniform((200, 90), (250, 150), (68, 2))  # px of the frame
+    height = 0.8
+    mark = (225, 120)
+    searches, crops = [], []
 
-    def finder(image: np.ndarray) -> list[np.ndarray]:
+    def find(image: np.ndarray) -> list[np.ndarray]:
         searches.append(image.shape)
         return [np.array([190.0, 70.0, 260.0, 170.0, 0.99])]
 
-    network = object.__new__(package.FaceAlignment)
-    network.__dict__.update(device="cpu", dtype=torch.float32, flip_input=False, verbose=False, max_batch_size=1)
-    network.landmarks_type = package.LandmarksType.TWO_D
-    network.face_detector = SimpleNamespace(detect_from_image=finder, reference_scale=195)
-    network.face_alignment_net = FAN(1).eval()
-    monkeypatch.setattr(backend, "_load", lambda *_: network)
-    monkeypatch.setattr(backend, "_LOST", 0.0)
+    def net(crop: torch.Tensor) -> torch.Tensor:
+        crops.append(crop)
+        x0, y0 = np.unravel_index(int(crop[0, 0].argmax()), (256, 256))[::-1]  # the only white pixel of the picture
+        scale = np.ptp(np.nonzero(crop[0, 1].numpy() > 0.5)[1]) / 100  # a green bar of 100 px
+        maps = torch.zeros(1, 68, 64, 64)
+        for k, (x, y) in enumerate((truth - mark) * scale + (x0, y0)):
+            maps[0, k, int(np.clip(y / 4, 0, 63)), int(np.clip(x / 4, 0, 63))] = height
+        return maps
+
+    image = np.zeros((256, 400, 3), np.uint8)
+    image[mark[1], mark[0], 0] = 255
+    image[118:123, 175:276, 1] = 255
+    monkeypatch.setattr(fan.face_detector, "detect_from_image", find)
+    monkeypatch.setattr(fan, "face_alignment_net", net)
+    monkeypatch.setattr(backend, "_load", lambda *_: fan)
     detector = backend.FaceAlignmentDetector()
-    image = frame(np.random.default_rng(0).integers(0, 255, (256, 400, 3), np.uint8))
-    (face,) = detector.detect(image)
-    assert face.points.shape == (68, 2) and face.scheme == "ibug68" and 0.0 <= face.confidence <= 1.0
-    assert searches == [(256, 400, 3)]
-    detector.detect(image)
-    assert len(searches) == 1  # the second frame is cropped around the points of the first
-    monkeypatch.setattr(backend, "_LOST", 2.0)
-    assert detector.detect(image) == [] and len(searches) == 2  # lost: looked for again
+    for count in range(3):
+        (face,) = detector.detect(frame(image, count))
+        assert face.points.shape == (68, 2) and face.scheme == "ibug68"
+        assert face.confidence == pytest.approx(height, abs=1e-3)
+        assert np.linalg.norm(face.points - truth, axis=1).mean() < 3.0  # a heat map's cell is 4 px of a crop
+    assert searches == [(256, 400, 3)]  # the later frames were cropped around the points of the earlier ones
+    assert crops[0].shape == (1, 3, 256, 256)
+    height = 0.1
+    assert detector.detect(frame(image, 3)) == [] and len(searches) == 2  # lost, and looked for again
     detector.close()
