@@ -107,12 +107,6 @@ def open_video(path: str | Path) -> Video:
         ValueError: the file is missing, is not a video, holds no pictures, or none that can be decoded.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path}: is a directory, not a video")
-    if not path.exists():
-        raise ValueError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty")
     with _open(path) as container:
         if not _pictures(container):
             what = "holds only sound" if container.streams.audio else "holds no video stream"
@@ -144,7 +138,13 @@ def open_video(path: str | Path) -> Video:
 
 
 def _open(path: Path) -> av.container.InputContainer:
+    if path.is_dir():
+        raise ValueError(f"{path}: is a directory, not a video")
+    if not path.exists():
+        raise ValueError(f"{path}: no such file")
     try:
+        if path.stat().st_size == 0:
+            raise ValueError(f"{path}: the file is empty")
         return av.open(str(path), metadata_errors="ignore")
     except PermissionError:
         raise ValueError(f"{path}: cannot be read (permission denied)") from None
@@ -317,10 +317,10 @@ class VideoWriter:
         self,
         path: str | Path,
         size: tuple[int, int],
-        fps: float,
+        fps: float | int,
         *,
         audio_from: str | Path | None = None,
-        crf: float = 18,
+        crf: float | int = 18,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
@@ -346,7 +346,7 @@ class VideoWriter:
             self.abort()
             raise
 
-    def _add_stream(self, crf: float):
+    def _add_stream(self, crf: float | int):
         assert self._container is not None
         rate = Fraction(self._fps).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
@@ -357,7 +357,7 @@ class VideoWriter:
         context.time_base = stream.time_base = Fraction(1, 90000)
         return stream
 
-    def write(self, image: UInt8[np.ndarray, "H W 3"], time: float | None = None) -> None:
+    def write(self, image: UInt8[np.ndarray, "H W 3"], time: float | int | None = None) -> None:
         """Add a frame.
 
         Args:
@@ -449,7 +449,7 @@ class _AudioCopy:
             return None
         return cls(source, source.streams.audio[0], target)
 
-    def copy_until(self, time: float) -> None:
+    def copy_until(self, time: float | int) -> None:
         while not self._ended:
             packet = self._waiting or self._next()
             if packet is None:
