@@ -1,8 +1,8 @@
 """The built albedo of the shipped head: a mean texture and 50 directions, in the texture map of `model.openhead.uv`.
 
-The first directions are differences of painted faces, one per number of `model.openhead.paint.Look`: what they mean is
-`ALBEDO_NAMES`. The rest are smooth random fields of pigment and blood on the skin, most of them mirror symmetric, and orthogonal
-to all that come before them. Coefficients are standard deviations. Everything is seeded.
+The first directions are differences of painted faces, one per number of `model.openhead.paint.Look`; `ALBEDO_NAMES`
+says which. The rest are smooth random fields of pigment and blood on the skin, most of them mirror symmetric, and
+orthogonal to all that come before them. Coefficients are standard deviations. Everything is seeded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from model.openhead.cut import HeadMesh
 from model.openhead.paint import LOOKS, Look, Surface, grain, paint
@@ -66,7 +66,7 @@ def _field(surface: Surface, rng: np.random.Generator, symmetric: bool) -> Float
     """A smooth change of the skin's colour: a random mixture of lightness, blood and pigment over a random field."""
     wave = rng.normal(size=(24, 3)) * rng.uniform(18.0, 70.0, size=(24, 1))  # radians per metre
     phase, share = rng.uniform(0, 2 * np.pi, 24), rng.normal(size=24) / np.sqrt(12)
-    ink = 0.009 * rng.normal() * np.array([1.0, 0.68, 0.52]) + 0.004 * rng.normal() * np.array([0.1, -0.8, -0.65])
+    ink = 0.007 * rng.normal() * np.array([1.0, 0.68, 0.52]) + 0.0025 * rng.normal() * np.array([0.1, -0.8, -0.65])
 
     def at(points: np.ndarray) -> np.ndarray:
         return np.cos(points @ wave.T + phase) @ share
@@ -124,7 +124,7 @@ class _Texels:
         total = total.reshape(size, step, size, step, 3).sum(axis=(1, 3))
         count = count.reshape(size, step, size, step).sum(axis=(1, 3))
         mean = total / np.maximum(count, 1)[..., None]
-        nearest = distance_transform_edt(count == 0, return_distances=False, return_indices=True)
+        nearest = np.asarray(distance_transform_edt(count == 0, return_distances=False, return_indices=True))
         return mean[nearest[0], nearest[1]]
 
 
@@ -157,14 +157,15 @@ def _hollows(mesh: HeadMesh) -> Float[np.ndarray, "V"]:
     """
     skin = mesh.faces[chart_of_faces(mesh) == CHARTS.index("outer")]
     normals = np.zeros_like(mesh.vertices)
-    product = np.cross(mesh.vertices[skin[:, 1]] - mesh.vertices[skin[:, 0]], mesh.vertices[skin[:, 2]] - mesh.vertices[skin[:, 0]])
+    a, b, c = (mesh.vertices[skin[:, corner]] for corner in range(3))
+    product = np.cross(b - a, c - a)
     for corner in range(3):
         np.add.at(normals, skin[:, corner], product)
     used = np.unique(skin)
     normals[used] /= np.linalg.norm(normals[used], axis=1, keepdims=True)
     area = np.zeros(len(mesh.vertices))
     np.add.at(area, skin.ravel(), np.repeat(0.5 * np.linalg.norm(product, axis=1) / 3, 3))
-    tree = cKDTree(mesh.vertices[used])
+    tree = KDTree(mesh.vertices[used])
     hidden = np.zeros(len(mesh.vertices))
     for v, near in zip(used, tree.query_ball_point(mesh.vertices[used], 0.015), strict=True):
         other = used[near]
@@ -209,4 +210,4 @@ def _distance_to_lid_edges(mesh: HeadMesh, points: Float[np.ndarray, "n 3"]) -> 
     edges = _quad_edges(mesh.faces[chart_of_faces(mesh) == CHARTS.index("outer")])
     edges = edges[(ring[edges] == LID_EDGE).all(axis=1)]
     a, b = mesh.vertices[edges[:, 0]], mesh.vertices[edges[:, 1]]
-    return cKDTree(np.concatenate([a + t * (b - a) for t in np.linspace(0, 1, 8)])).query(points)[0]
+    return KDTree(np.concatenate([a + t * (b - a) for t in np.linspace(0, 1, 8)])).query(points)[0]

@@ -9,7 +9,7 @@ from scipy.sparse.linalg import spsolve
 
 
 def boundary_loops(faces: Int[np.ndarray, "F 3"]) -> list[np.ndarray]:
-    """The closed boundaries of a triangle mesh, each a list of vertices in the direction of the triangles' own edges."""
+    """The closed boundaries of a triangle mesh: vertices in the direction of the triangles' own edges."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     known = set(map(tuple, edges.tolist()))
     following = {a: b for a, b in known if (b, a) not in known}
@@ -27,12 +27,12 @@ def boundary_loops(faces: Int[np.ndarray, "F 3"]) -> list[np.ndarray]:
 def tutte(
     faces: Int[np.ndarray, "F 3"], count: int, rim: Int[np.ndarray, "R"], rim_at: Float[np.ndarray, "R 2"]
 ) -> Float[np.ndarray, "V 2"]:
-    """Embed a disk in a convex polygon without folds: every inner vertex is the mean of its neighbours (Tutte, 1963)."""
+    """A disk in a convex polygon without folds: inner vertices are means of their neighbours (Tutte, 1963)."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.concatenate([edges, edges[:, ::-1]])
     adjacency = sp.coo_matrix((np.ones(len(edges)), edges.T), (count, count)).tocsr()
     adjacency.data[:] = 1.0  # an edge is one spring, however many triangles share it
-    laplacian = sp.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency
+    laplacian = sp.csr_matrix(sp.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency)
     inner = np.setdiff1d(np.arange(count), rim)
     at = np.zeros((count, 2))
     at[rim] = rim_at
@@ -51,8 +51,8 @@ def relax(
 ) -> Float[np.ndarray, "V 2"]:
     """Lower the symmetric Dirichlet energy ``Σ weight · area · (|J|² + |J⁻¹|²)`` of a map that has no folds.
 
-    Reweighted least squares (Rabinovich et al., "Scalable Locally Injective Mappings", ACM TOG 2017, section 3). J takes
-    a triangle of the surface, scaled by `size`, to the plane; the energy is infinite where a triangle degenerates.
+    Reweighted least squares (Rabinovich et al., "Scalable Locally Injective Mappings", ACM TOG 2017, section 3). J
+    takes a triangle of the surface, scaled by `size`, to the plane; the energy is infinite where one degenerates.
 
     Args:
         at: start, without folds: every triangle counter-clockwise.

@@ -1,11 +1,11 @@
 """A painter of faces: the colour of every place of the head, from a few dozen numbers in standard deviations.
 
-The shipped albedo is built, not measured: this paints what anatomy and published skin colours say, and `albedo.py` turns
-it into a linear model by differences. All colours are linear RGB reflectances; places are those of the base head
+The shipped albedo is built, not measured: this paints what anatomy and published skin colours say, and `albedo.py`
+turns it into a linear model by differences. All colours are linear RGB reflectances; places are those of the base head
 (metres; eyes at y = 0; nose tip at y = −0.037, mouth at −0.067, bottom of the chin at −0.111).
 
-Skin colours span CIELAB L* 28 to 74 (±2σ), somewhat beyond the means that K. Xiao et al., "Characterising the variations
-in ethnic skin colours: a new calibrated data base for human skin" (Skin Research and Technology, 2017) report per group.
+Skin colours span CIELAB L* 28 to 74 (±2σ), somewhat beyond the group means of K. Xiao et al., "Characterising the
+variations in ethnic skin colours: a new calibrated data base for human skin" (Skin Research and Technology, 2017).
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def _skin(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
     chin = _blob(p, (0.0, -0.093, 0.095), (0.016, 0.010, 0.03))
     lid = eyelids(p) * region["skin"]
     blood = 0.35 * cheeks + 0.40 * tip + 0.45 * ears + 0.20 * chin + 0.30 * lid
-    blood = blood + 0.22 * look.redness + 0.35 * look.blush * cheeks
-    blood = blood + 0.5 * look.nose_redness * tip + 0.4 * look.ear_redness * ears + 0.12 * surface.grain[:, 2]
+    blood = blood + 0.22 * look.redness + 0.28 * look.blush * cheeks
+    blood = blood + 0.35 * look.nose_redness * tip + 0.28 * look.ear_redness * ears + 0.12 * surface.grain[:, 2]
     colour = base * np.exp(-blood[:, None] * np.array([0.02, 0.22, 0.18]))
     colour = colour * (1 + look.yellowness * np.array([0.01, 0.0, -0.055]))
 
@@ -185,19 +185,22 @@ def _skin(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
     colour = colour * (1 - 0.45 * (seam * region["lips"])[:, None])
 
     # Hair: brows, scalp (cropped short), lashes.
-    brow = brows(p, 1 + 0.16 * look.brow_thickness, 0.0012 * look.brow_height, 0.0012 * look.brow_inner) * region["skin"]
+    brow = brows(p, 1 + 0.16 * look.brow_thickness, 0.0012 * look.brow_height, 0.0012 * look.brow_inner)
+    brow = brow * region["skin"]
     strands = 1 + 0.06 * surface.grain[:, 0]
     cover = np.clip((0.80 + 0.10 * look.brow_density) * brow * strands, 0, 0.95)
     colour = colour + cover[:, None] * (hair * 1.15 - colour)
     edge = region["scalp"] - 0.10 * look.hairline * smoothstep(0.04, 0.07, y)
     scalp = smoothstep(0.42, 0.80, edge + 0.025 * surface.grain[:, 0]) * hair_bearing(p)
-    cover = np.clip((0.88 + 0.14 * look.hair) * scalp, 0, 0.97)
+    cover = np.clip((0.88 + 0.11 * look.hair) * scalp, 0, 0.97)
     colour = colour + cover[:, None] * (hair * (1 + 0.12 * surface.grain[:, 0])[:, None] - colour)
     inside = smoothstep(0.3, 0.9, surface.margin)[:, None] * region["skin"][:, None]
     colour = colour + 0.8 * inside * (base * np.array([0.95, 0.66, 0.68]) - colour)
     upper = smoothstep(-0.0015, 0.0005, y)  # the outer corner belongs to the upper lid
-    line = smoothstep(0.0010 + 0.0010 * upper, 0.0002 + 0.0005 * upper, surface.lash) * smoothstep(0.0190, 0.024, x)
-    cover = np.clip((0.40 + 0.45 * upper) * (1 + 0.25 * look.lashes) * line, 0, 0.95)
+    line = 0.40 * (1 - upper) * smoothstep(0.0010, 0.0002, surface.lash) + 0.85 * upper * smoothstep(
+        0.0020, 0.0007, surface.lash
+    )
+    cover = np.clip(line * smoothstep(0.0190, 0.024, x) * (1 + 0.25 * look.lashes), 0, 0.95)
     return colour + cover[:, None] * (0.3 * hair - colour)
 
 
@@ -254,7 +257,9 @@ def _socket(surface: Surface) -> Float[np.ndarray, "n 3"]:
     return rim * (1 - depth) + np.array([0.08, 0.03, 0.025]) * depth
 
 
-def _blob(p: Float[np.ndarray, "n 3"], centre: tuple[float, float, float], size: tuple[float, float, float]) -> np.ndarray:
+def _blob(
+    p: Float[np.ndarray, "n 3"], centre: tuple[float, float, float], size: tuple[float, float, float]
+) -> Float[np.ndarray, "n"]:
     """A soft ellipsoid and its mirror image, 1 at the centre, half at 1.2 sizes."""
     d = (np.stack([np.abs(p[:, 0]), p[:, 1], p[:, 2]], axis=1) - centre) / size
     return np.exp(-0.5 * (d**2).sum(axis=1))

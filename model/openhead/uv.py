@@ -159,7 +159,7 @@ def _outer_skin(mesh: HeadMesh, used: np.ndarray, triangles: np.ndarray) -> Floa
 
 
 def _resolution(mesh: HeadMesh, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
-    """Wanted length in the map per length on the head, up to a common factor: full in the face, low behind and below."""
+    """Wanted length in the map per length on the head, but for a factor: full in the face, low behind and below."""
     chin = mesh.vertices[mesh.border, 1].max()
     behind = 1 - 0.65 * smoothstep(50.0, 120.0, face_angle(mesh, points))
     eyes = mesh.vertices[mesh.vertices_of("left_eye", "right_eye"), 1].mean()
