@@ -39,6 +39,7 @@ _LANDMARK_GRAPH = """
 input_stream: "IMAGE:image"
 output_stream: "presence"
 output_stream: "landmarks"
+executor { name: "" type: "ApplicationThreadExecutor" }
 node {
   calculator: "ImageToTensorCalculator" input_stream: "IMAGE:image" output_stream: "TENSORS:input"
   options { [mediapipe.ImageToTensorCalculatorOptions.ext] {
