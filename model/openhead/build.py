@@ -1,7 +1,7 @@
 """Build the shipped head: ``python -m model.openhead.build [--out PATH]`` (needs the extra ``build-head``).
 
-Head space: metres, +x the subject's left, +y up, +z out of the face; the origin lies on the midline, at the height of the
-centres of the eyeballs and the depth of the middle of the ears. The same sources give the same bytes.
+Head space: metres, +x the subject's left, +y up, +z out of the face; the origin lies on the midline, at the height of
+the centres of the eyeballs and the depth of the middle of the ears. The same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -13,21 +13,27 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from model.asset import HeadAsset
+from model.asset import HeadAsset, Landmarks, SurfacePoints
 from model.io.assets import save_head
-from model.openhead import correctives, expression, rig
-from model.openhead.cut import GROUPS, HeadMesh, cut_head, head_origin
-from model.openhead.identity import Identity, build_identity
+from model.openhead import contact, correctives, expression, rig
+from model.openhead.albedo import albedo
+from model.openhead.cut import GROUPS, HeadMesh, cut_head, fit_sphere, head_origin
+from model.openhead.identity import build_identity
 from model.openhead.morph import Carrier, carrier
 from model.openhead.regions import regions
+from model.openhead.rings import quad_graph
 from model.openhead.source import BaseMesh, read_base_mesh, read_face_unit
 from model.openhead.uv import relay
 
 NAME = "openhead-1"
 DEFAULT_PATH = Path(__file__).parents[1] / "assets" / "openhead.npz"
 
-GAZE = {"Down": np.radians(16.0), "Up": np.radians(11.0), "In": np.radians(22.0), "Out": np.radians(22.0)}
-"""Angles by which MakeHuman's balls turn in `eyeLook…`, counted at the pupil (they turn and shift)."""
+OPENING_HELD = 0.4  # part of identity's change of the lids' opening that is taken away
+LANDMARKS_PATH = Path(__file__).parent / "landmarks.npz"
+
+GAZE = {"Down": np.radians(20.0), "Up": np.radians(14.0), "In": np.radians(22.0), "Out": np.radians(22.0)}
+"""Angles at which the lids take the shapes of `eyeLook…`. MakeHuman's balls, which turn and shift, turn by 16, 11, 22
+and 22 degrees there, counted at the pupil; up and down get a quarter more, or the lids would close at 30 degrees."""
 
 NECK_JOINT = ("joint-neck", "joint-head")
 NECK_ALONG = 0.62
@@ -47,7 +53,6 @@ class Geometry:
     joint_regressor: Float[np.ndarray, "5 V"]
     weights: Float[np.ndarray, "V 5"]
     hinge: rig.Hinge
-    identity: Identity
 
 
 def build_geometry() -> Geometry:
@@ -55,11 +60,15 @@ def build_geometry() -> Geometry:
     base = read_base_mesh()
     mesh = cut_head(base)
     carry = carrier(base, mesh)
+    graph = quad_graph(base.quads["body"])
 
     identity = build_identity(carry, alignment_weights(mesh))
-    template = mesh.vertices + identity.mean
-    origin = head_origin_of(mesh, template)
-    template = template - origin
+    open_lips = mesh.vertices + identity.mean
+    origin = head_origin_of(mesh, open_lips)
+    lips = contact.seal(contact.lips(graph, mesh), open_lips)
+    template = carry.symmetric(lips.closed(open_lips, contact.LIP_OVERLAP)) - origin
+    lids = contact.left_lids(graph, mesh)
+    shapedirs = keep_contact(carry, lips, contact.seal(lids, template), identity.directions)
 
     jaw_open = carry.symmetric(carry(read_face_unit("jawOpen")))
     teeth = mesh.vertices_of("lower_teeth")
@@ -68,19 +77,34 @@ def build_geometry() -> Geometry:
     posedirs = correctives.jaw_corrective(template, weights, jaw_open, hinge)
     posedirs += _gaze(carry)
 
-    units = expression.read_units(carry)
+    units = expression.read_units(carry, template, lips.slit)
+    centre, radius = fit_sphere(template[mesh.vertices_of("left_eye")])
+    blink = contact.closed_blink(lids, template, units["eyeBlinkLeft"], centre, radius)
+    units |= {"eyeBlinkLeft": blink, "eyeBlinkRight": carry.mirrored(blink)}
     units["mouthClose"] = correctives.unskinned(units["mouthClose"], weights, rig.JAW, hinge.rotation)
     exprdirs = np.stack(list(units.values()), axis=-1)
 
     still = (np.abs(exprdirs).max(axis=(1, 2)) < 1e-7) & (mesh.source_vertex >= 0)
     root, neck = neck_joints(base, mesh, identity.mean, origin)
     regressor = rig.joint_regressor(mesh, template, root, neck, hinge, still)
-    return Geometry(
-        mesh, template, identity.directions, exprdirs, tuple(units), posedirs, regressor, weights, hinge, identity
-    )
+    return Geometry(mesh, template, shapedirs, exprdirs, tuple(units), posedirs, regressor, weights, hinge)
 
 
-def alignment_weights(mesh: HeadMesh) -> Float[np.ndarray, "V"]:
+def keep_contact(
+    carry: Carrier, lips: contact.Seal, left_lids: contact.Seal, directions: Float[np.ndarray, "V 3 S"]
+) -> Float[np.ndarray, "V 3 S"]:
+    """Directions of identity under which the lips stay closed, and that change the eyes' opening less.
+
+    A blink has the same travel for everybody: the openings may not differ more than it can close.
+    """
+    kept = np.empty_like(directions)
+    for i in range(directions.shape[-1]):
+        field = left_lids.closed(lips.closed(directions[..., i]), share=OPENING_HELD)
+        kept[..., i] = carry.mirrored(left_lids.closed(carry.mirrored(field), share=OPENING_HELD))
+    return kept
+
+
+def alignment_weights(mesh: HeadMesh) -> Float[np.ndarray, " V"]:
     """Weights by which heads are aligned: area of the outer skin above the chin."""
     corners = mesh.vertices[mesh.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 6
@@ -91,15 +115,15 @@ def alignment_weights(mesh: HeadMesh) -> Float[np.ndarray, "V"]:
     return weights
 
 
-def head_origin_of(mesh: HeadMesh, vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "3"]:
+def head_origin_of(mesh: HeadMesh, vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, " 3"]:
     """Origin of head space for these vertices; the base mesh's is at zero, ears are assumed to move with the eyes."""
     eyes = vertices[mesh.vertices_of("left_eye", "right_eye")]
     return np.array([0.0, 0.5 * (eyes[:, 1].min() + eyes[:, 1].max()), 0.0])
 
 
 def neck_joints(
-    base: BaseMesh, mesh: HeadMesh, mean: Float[np.ndarray, "V 3"], origin: Float[np.ndarray, "3"]
-) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+    base: BaseMesh, mesh: HeadMesh, mean: Float[np.ndarray, "V 3"], origin: Float[np.ndarray, " 3"]
+) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
     """Places of the root and the neck joint on the mean head, metres, moved like the neck's surface around them."""
     low, high = (base.centre(group) - head_origin(base) for group in NECK_JOINT)
     places = (low, low + NECK_ALONG * (high - low))
@@ -129,11 +153,14 @@ def _gaze(carry: Carrier) -> Float[np.ndarray, "V 3 36"]:
 
 def to_asset(geometry: Geometry) -> HeadAsset:
     """The record that is saved: bases rounded to float16, texture and landmarks added where they exist."""
-    uv, uv_faces = relay(geometry.mesh)
+    mesh = geometry.mesh
+    uv, uv_faces = relay(mesh)
+    masks = regions(mesh)
+    albedo_mean, albedo_basis = albedo(mesh, uv, uv_faces, masks)
     return HeadAsset(
         name=NAME,
         template=geometry.template.astype(np.float32),
-        faces=geometry.mesh.faces,
+        faces=mesh.faces,
         shapedirs=geometry.shapedirs.astype(np.float16),
         exprdirs=geometry.exprdirs.astype(np.float16),
         posedirs=geometry.posedirs.astype(np.float16),
@@ -144,8 +171,21 @@ def to_asset(geometry: Geometry) -> HeadAsset:
         expression_range=(0.0, 1.0),
         uv=uv.astype(np.float32),
         uv_faces=uv_faces,
-        regions=regions(geometry.mesh),
+        regions=masks,
+        albedo_mean=albedo_mean.astype(np.float16),
+        albedo_basis=albedo_basis.astype(np.float16),
+        landmarks=read_landmarks(LANDMARKS_PATH) if LANDMARKS_PATH.exists() else None,
     )
+
+
+def read_landmarks(path: Path) -> Landmarks:
+    """Landmark embeddings as `training.landmarks` leaves them: arrays ``NAME/face`` and ``NAME/barycentric``."""
+    with np.load(path, allow_pickle=False) as arrays:
+        points = {
+            name: SurfacePoints(arrays[f"{name}/face"].astype(np.int64), arrays[f"{name}/barycentric"])
+            for name in ("static51", "contour", "full68", "mediapipe478")
+        }
+    return Landmarks(**points)
 
 
 def main(arguments: list[str] | None = None) -> None:

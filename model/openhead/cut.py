@@ -7,12 +7,12 @@ and radius, with the pole at the pupil.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from model.openhead.rings import quad_graph
 from model.openhead.source import BaseMesh, read_target
 
 GROUPS = ("skin", "upper_teeth", "lower_teeth", "tongue", "left_eye", "right_eye")
@@ -49,28 +49,29 @@ class HeadMesh:
     faces: Int[np.ndarray, "F 3"]
     uv: Float[np.ndarray, "VT 2"]
     uv_faces: Int[np.ndarray, "F 3"]
-    source_vertex: Int[np.ndarray, "V"]
-    mirror: Int[np.ndarray, "V"]
-    mirror_faces: Int[np.ndarray, "F"]
-    uv_mirror: Int[np.ndarray, "VT"]
-    face_group: Int[np.ndarray, "F"]
-    vertex_group: Int[np.ndarray, "V"]
-    border: Int[np.ndarray, "_"]
+    source_vertex: Int[np.ndarray, " V"]
+    mirror: Int[np.ndarray, " V"]
+    mirror_faces: Int[np.ndarray, " F"]
+    uv_mirror: Int[np.ndarray, " VT"]
+    face_group: Int[np.ndarray, " F"]
+    vertex_group: Int[np.ndarray, " V"]
+    border: Int[np.ndarray, " _"]
     eye_directions: Float[np.ndarray, "E 3"]
 
-    def vertices_of(self, *groups: str) -> Int[np.ndarray, "_"]:
+    def vertices_of(self, *groups: str) -> Int[np.ndarray, " _"]:
         """Indices of the vertices of the named groups."""
         return np.flatnonzero(np.isin(self.vertex_group, [GROUPS.index(group) for group in groups]))
 
-    def faces_of(self, *groups: str) -> Int[np.ndarray, "_"]:
+    def faces_of(self, *groups: str) -> Int[np.ndarray, " _"]:
         """Indices of the triangles of the named groups."""
         return np.flatnonzero(np.isin(self.face_group, [GROUPS.index(group) for group in groups]))
 
 
 def cut_head(base: BaseMesh) -> HeadMesh:
     """Skin above the neck loop, teeth, tongue and new eyeballs; triangles and indices are deterministic."""
-    border = neck_loop(base.quads["body"], base.vertices, NECK_LOOP_FRONT)
-    inside = _flood(base.quads["body"], CROWN, border)
+    graph = quad_graph(base.quads["body"])
+    border = graph.loop(NECK_LOOP_FRONT, max(graph.neighbours[NECK_LOOP_FRONT], key=lambda v: base.vertices[v, 0]))
+    inside = graph.flood(CROWN, border)
     kept = np.isin(base.quads["body"], inside).all(axis=1)
     parts = {"skin": (base.quads["body"][kept], base.uv_quads["body"][kept])}
     parts |= {name: (base.quads[helper], base.uv_quads[helper]) for name, helper in HELPERS.items()}
@@ -132,41 +133,13 @@ def cut_head(base: BaseMesh) -> HeadMesh:
     )
 
 
-def head_origin(base: BaseMesh) -> Float[np.ndarray, "3"]:
+def head_origin(base: BaseMesh) -> Float[np.ndarray, " 3"]:
     """Origin of head space: midline, height of the eyeballs' centres, depth of the middle of the ears."""
     ears = read_target("ears/l-ear-scale-incr").vertex
     return np.array([0.0, base.centre("joint-l-eye")[1], base.vertices[ears, 2].mean()])
 
 
-def neck_loop(quads: Int[np.ndarray, "Q 4"], vertices: Float[np.ndarray, "N 3"], front: int) -> Int[np.ndarray, "_"]:
-    """Closed edge loop through `front` that starts towards +x: at every vertex of valence four, go straight on.
-
-    Raises:
-        ValueError: the loop meets an irregular vertex (another base mesh than the one this was written for).
-    """
-    edge_quads: dict[tuple[int, int], list[int]] = defaultdict(list)
-    neighbours: dict[int, set[int]] = defaultdict(set)
-    for i, quad in enumerate(quads.tolist()):
-        for a, b in zip(quad, quad[1:] + quad[:1], strict=True):
-            edge_quads[min(a, b), max(a, b)].append(i)
-            neighbours[a].add(b)
-            neighbours[b].add(a)
-    side = max(neighbours[front], key=lambda v: vertices[v, 0])
-    loop = [front, side]
-    while True:
-        before, here = loop[-2], loop[-1]
-        beside = {v for q in edge_quads[min(before, here), max(before, here)] for v in quads[q].tolist()}
-        ahead = [v for v in neighbours[here] if v != before and v not in beside]
-        if len(neighbours[here]) != 4 or len(ahead) != 1:
-            raise ValueError(
-                f"edge loop from vertex {front} meets an irregular vertex at {here}: not the hm08 base mesh"
-            )
-        if ahead[0] == front:
-            return np.array(loop)
-        loop.append(ahead[0])
-
-
-def fit_sphere(points: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, "3"], float]:
+def fit_sphere(points: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, " 3"], float]:
     """Centre and radius of the sphere nearest to the points (linear least squares on |p|² = 2 p·c + r² − |c|²)."""
     middle = points.mean(axis=0)
     p = points - middle
@@ -208,24 +181,6 @@ def _polar_uv(
     return 0.5 + 0.5 * around * (polar / np.pi)[:, None], triangles.copy()
 
 
-def _flood(quads: Int[np.ndarray, "Q 4"], start: int, border: Int[np.ndarray, "_"]) -> Int[np.ndarray, "_"]:
-    """Vertices reached from `start` along edges without crossing `border`, including the border itself."""
-    neighbours: dict[int, set[int]] = defaultdict(set)
-    for quad in quads.tolist():
-        for a, b in zip(quad, quad[1:] + quad[:1], strict=True):
-            neighbours[a].add(b)
-            neighbours[b].add(a)
-    stop = set(border.tolist())
-    seen, waiting = {start}, [start]
-    while waiting:
-        for v in neighbours[waiting.pop()]:
-            if v not in seen:
-                seen.add(v)
-                if v not in stop:
-                    waiting.append(v)
-    return np.array(sorted(seen))
-
-
 def _split_symmetrically(
     base: BaseMesh, quads: Int[np.ndarray, "Q 4"], uv_quads: Int[np.ndarray, "Q 4"]
 ) -> tuple[Int[np.ndarray, "F 3"], Int[np.ndarray, "F 3"]]:
@@ -245,8 +200,8 @@ def _split_symmetrically(
 
 
 def _mirror_of_faces(
-    faces: Int[np.ndarray, "F 3"], uv_faces: Int[np.ndarray, "F 3"], mirror: Int[np.ndarray, "V"], uv_count: int
-) -> tuple[Int[np.ndarray, "F"], Int[np.ndarray, "VT"]]:
+    faces: Int[np.ndarray, "F 3"], uv_faces: Int[np.ndarray, "F 3"], mirror: Int[np.ndarray, " V"], uv_count: int
+) -> tuple[Int[np.ndarray, " F"], Int[np.ndarray, " VT"]]:
     """Mirror image of every triangle, and from their corners of every texture vertex."""
     place = {tuple(sorted(face)): i for i, face in enumerate(faces.tolist())}
     mirror_faces = np.array([place[tuple(sorted(face))] for face in mirror[faces].tolist()])

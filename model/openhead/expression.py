@@ -11,7 +11,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from model.openhead.contact import LIP_OVERLAP, Slit, meeting
 from model.openhead.morph import Carrier
+from model.openhead.rig import mesh_laplacian, smooth
 from model.openhead.source import read_face_unit
 
 SPLIT = (
@@ -46,8 +48,32 @@ PAIRED = (
 WHOLE = ("jawForward", "mouthClose", "mouthShrugLower", "tongueOut")
 """Actions of both sides that stay whole."""
 
-BLEND_WIDTH = 0.015
-"""Metres from the midline within which a split unit fades into its other half."""
+BLEND_WIDTH = {"mouthFunnel": 0.024, "mouthPucker": 0.024}
+"""Metres from the midline within which a split unit fades into its other half; 0.015 where not named."""
+
+SMOOTHED = {"mouthSmile": 2.0, "cheekPuff": 2.0, "mouthFunnel": 2.0}
+"""Units with a crease or a spike in the source, and how strongly they are smoothed along the mesh."""
+
+OPENING = ("mouthFunnel", "mouthLowerDown", "mouthUpperUp", "mouthShrugUpper")
+"""Units that part the lips."""
+LIPS = (
+    *OPENING,
+    "cheekPuff",
+    "jaw",
+    "jawForward",
+    "mouth",
+    "mouthDimple",
+    "mouthFrown",
+    "mouthPress",
+    "mouthPucker",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthSmile",
+    "mouthStretch",
+    "noseSneer",
+)
+"""Units after which the lips are looked at."""
 
 
 def expression_names() -> tuple[str, ...]:
@@ -56,23 +82,38 @@ def expression_names() -> tuple[str, ...]:
     return tuple(sorted([*sided, *WHOLE]))
 
 
-def read_units(carry: Carrier) -> dict[str, Float[np.ndarray, "V 3"]]:
-    """Offsets (metres) of the fifty units; left and right are exact mirror images, whole units symmetric."""
-    left = left_share(carry.mesh.vertices[:, 0])[:, None]
+def read_units(carry: Carrier, vertices: Float[np.ndarray, "V 3"], lips: Slit) -> dict[str, Float[np.ndarray, "V 3"]]:
+    """Offsets (metres) of the fifty units on a head; left and right are exact mirror images, whole units symmetric.
+
+    A few are smoothed, and lips are kept from crossing; `mouthClose` is left as it is.
+    """
+    laplacian = mesh_laplacian(carry.mesh)
+
+    teeth = carry.mesh.vertices_of("upper_teeth")
+
+    def refined(stem: str, unit: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "V 3"]:
+        unit[teeth] = 0.0
+        if stem in SMOOTHED:
+            unit = smooth(unit, laplacian, SMOOTHED[stem])
+        if stem in LIPS:
+            unit = meeting(lips, vertices, unit, LIP_OVERLAP, may_open=stem in OPENING)
+        return unit
+
     units = {}
     for stem in SPLIT:
-        both = carry.symmetric(carry(read_face_unit(stem)))
-        units[f"{stem}Left"], units[f"{stem}Right"] = left * both, (1.0 - left) * both
+        both = carry.symmetric(refined(stem, carry.symmetric(carry(read_face_unit(stem)))))
+        left = left_share(carry.mesh.vertices[:, 0], BLEND_WIDTH.get(stem, 0.015))[:, None]
+        units[f"{stem}Left"], units[f"{stem}Right"] = left * both, carry.mirrored(left * both)
     for stem in PAIRED:
         one, other = carry(read_face_unit(f"{stem}Left")), carry(read_face_unit(f"{stem}Right"))
-        units[f"{stem}Left"] = 0.5 * (one + carry.mirrored(other))
-        units[f"{stem}Right"] = 0.5 * (other + carry.mirrored(one))
+        unit = refined(stem, 0.5 * (one + carry.mirrored(other)))
+        units[f"{stem}Left"], units[f"{stem}Right"] = unit, carry.mirrored(unit)
     for name in WHOLE:
-        units[name] = carry.symmetric(carry(read_face_unit(name)))
+        units[name] = carry.symmetric(refined(name, carry.symmetric(carry(read_face_unit(name)))))
     return {name: units[name] for name in expression_names()}
 
 
-def left_share(x: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
-    """Smooth step from 0 on the subject's right to 1 on the left; the shares of the two sides sum to one."""
-    t = np.clip(x / BLEND_WIDTH, -1.0, 1.0)
+def left_share(x: Float[np.ndarray, " V"], width: float) -> Float[np.ndarray, " V"]:
+    """Smooth step from 0 at −width on the subject's right to 1 on the left; the shares of both sides sum to one."""
+    t = np.clip(x / width, -1.0, 1.0)
     return 0.5 + 0.25 * t * (3.0 - t * t)

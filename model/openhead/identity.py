@@ -75,7 +75,7 @@ class Identity:
 
 
 def build_identity(
-    carry: Carrier, rigid: Float[np.ndarray, "V"], count: int = 100, samples: int = 20_000, seed: int = 0
+    carry: Carrier, rigid: Float[np.ndarray, " V"], count: int = 100, samples: int = 20_000, seed: int = 0
 ) -> Identity:
     """Sample people and find the principal directions.
 
@@ -178,9 +178,9 @@ def macro_strengths(people: People, names: list[str]) -> Float[np.ndarray, "n K"
 
 
 def remove_rigid(
-    offsets: Float[np.ndarray, "K V 3"], vertices: Float[np.ndarray, "V 3"], weights: Float[np.ndarray, "V"]
+    offsets: Float[np.ndarray, "K V 3"], vertices: Float[np.ndarray, "V 3"], weights: Float[np.ndarray, " V"]
 ) -> Float[np.ndarray, "K V 3"]:
-    """Take the translation and infinitesimal rotation that explain most (weighted squares) out of every offset field."""
+    """Take out of every offset field the translation and infinitesimal rotation nearest to it (weighted squares)."""
     arms = vertices - np.average(vertices, axis=0, weights=weights)
     modes = np.zeros((6, *vertices.shape))
     for axis in range(3):
@@ -211,7 +211,7 @@ def principal_directions(
     return (directions * np.sign(peak)[:, None]).reshape(-1, *morphs.shape[1:]), float(variance.sum())
 
 
-def _between(value: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 3"]:
+def _between(value: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
     """Weights of three anchors at −1, 0, 1 that interpolate between them."""
     low, high = np.maximum(-value, 0.0), np.maximum(value, 0.0)
     return np.stack([low, 1.0 - low - high, high], axis=1)

@@ -23,7 +23,7 @@ class Carrier:
 
     mesh: HeadMesh
     base_size: int
-    balls: tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]  # base vertices of the left and the right eyeball
+    balls: tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]  # base vertices of the left and the right eyeball
     ball_normals: tuple[Float[np.ndarray, "_ 3"], Float[np.ndarray, "_ 3"]]
 
     def __call__(self, target: Target) -> Float[np.ndarray, "V 3"]:

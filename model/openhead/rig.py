@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
+from scipy.optimize import nnls
 from scipy.sparse.linalg import spsolve
 
 from model.asset import JOINTS
-from model.openhead.cut import HeadMesh
+from model.openhead.cut import GROUPS, HeadMesh
 from model.openhead.source import read_bone_weights
 
 ROOT, NECK, JAW, LEFT_EYE, RIGHT_EYE = range(len(JOINTS))
@@ -31,7 +32,7 @@ class Hinge:
         residual: largest distance between the rotated and the wanted points, metres.
     """
 
-    centre: Float[np.ndarray, "3"]
+    centre: Float[np.ndarray, " 3"]
     angle: float
     residual: float
 
@@ -96,14 +97,14 @@ def _jaw_weights(
     jaw_open: Float[np.ndarray, "V 3"],
     hinge: Hinge,
     laplacian: sp.csr_matrix,
-) -> Float[np.ndarray, "V"]:
-    """Weights in [0, 1] that minimise |w r − d|² plus roughness; r is the full motion of the hinge, d the wanted one."""
+) -> Float[np.ndarray, " V"]:
+    """Weights in [0, 1] that minimise |w r − d|² plus roughness; r is the hinge's full motion, d the wanted one."""
     full = (vertices - hinge.centre) @ hinge.rotation.T + hinge.centre - vertices
     arm = (full**2).sum(axis=1)
     # Close to the axis the motion says little: the floor leaves these vertices to their neighbours.
     floor = np.full(len(vertices), (0.002) ** 2)
     system = sp.diags(arm + floor) + laplacian.T @ laplacian * 2e-5
-    weights = spsolve(system.tocsc(), np.einsum("ij,ij->i", full, jaw_open))
+    weights = np.asarray(spsolve(system.tocsc(), np.einsum("ij,ij->i", full, jaw_open)))
     weights = np.clip(weights, 0.0, 1.0)
     weights[weights < 0.01] = 0.0
     weights[mesh.vertices_of("lower_teeth")] = 1.0
@@ -128,49 +129,49 @@ def smooth(
     field: Float[np.ndarray, "V *rest"], laplacian: sp.csr_matrix, strength: float
 ) -> Float[np.ndarray, "V *rest"]:
     """Implicit smoothing along the mesh: the solution x of (I + strength·L) x = field."""
-    system = sp.identity(laplacian.shape[0]) + strength * laplacian
-    return spsolve(system.tocsc(), field)
+    system = sp.identity(len(field)) + strength * laplacian
+    return np.asarray(spsolve(system.tocsc(), field))
 
 
 def joint_regressor(
     mesh: HeadMesh,
     vertices: Float[np.ndarray, "V 3"],
-    root: Float[np.ndarray, "3"],
-    neck: Float[np.ndarray, "3"],
+    root: Float[np.ndarray, " 3"],
+    neck: Float[np.ndarray, " 3"],
     hinge: Hinge,
-    still: Bool[np.ndarray, "V"],
+    still: Bool[np.ndarray, " V"],
 ) -> Float[np.ndarray, "5 V"]:
     """Rows that give the joints of the mean head exactly and follow identity; only `still` vertices are used.
 
-    Root and neck are regressed from the band of the neck's surface at their height, the jaw from the skin over the
-    joints in front of the ears, the eyes from their balls.
+    Root and neck are regressed from the band of the neck's surface at their height, the jaw from the upper teeth and
+    the skin by the ears (no still skin lies below its hinge), the eyes from their balls.
     """
     regressor = np.zeros((len(JOINTS), len(vertices)))
     outer = still & (mesh.vertex_group == 0)
     y, z = vertices[:, 1], vertices[:, 2]
     behind = z < 0.03  # the front of the neck, not the chin or the lining of the mouth
-    for joint, place, band in ((ROOT, root, 0.02), (NECK, neck, 0.012)):
+    for joint, place, band in ((ROOT, root, 0.02), (NECK, neck, 0.02)):
         regressor[joint] = _reproduce(vertices, place, outer & behind & (np.abs(y - place[1]) < band))
-    near = np.hypot(y - hinge.centre[1], z - hinge.centre[2]) < 0.022
-    regressor[JAW] = _reproduce(vertices, hinge.centre, outer & near & (np.abs(vertices[:, 0]) > 0.045))
+    near = np.hypot(y - hinge.centre[1], z - hinge.centre[2]) < 0.035
+    bone = still & (mesh.vertex_group == GROUPS.index("upper_teeth"))
+    regressor[JAW] = _reproduce(vertices, hinge.centre, bone | (outer & near & (np.abs(vertices[:, 0]) > 0.045)))
     for joint, group in ((LEFT_EYE, "left_eye"), (RIGHT_EYE, "right_eye")):
         ball = np.zeros(len(vertices), dtype=bool)
         ball[mesh.vertices_of(group)] = True
-        directions = vertices[ball] - vertices[ball][0]
         centre = 0.5 * (vertices[ball][0] + vertices[ball][-1])  # the poles are opposite
-        assert len(directions)
         regressor[joint] = _reproduce(vertices, centre, ball)
     return regressor
 
 
 def _reproduce(
-    vertices: Float[np.ndarray, "V 3"], place: Float[np.ndarray, "3"], chosen: Bool[np.ndarray, "V"]
-) -> Float[np.ndarray, "V"]:
-    """The most even weights on the chosen vertices that sum to one and average to `place`."""
+    vertices: Float[np.ndarray, "V 3"], place: Float[np.ndarray, " 3"], chosen: Bool[np.ndarray, " V"]
+) -> Float[np.ndarray, " V"]:
+    """Weights on the chosen vertices, as even as can be, none negative, that sum to one and average to `place`."""
     p = vertices[chosen] - place
-    conditions = np.concatenate([p.T / np.abs(p).max(), np.ones((1, len(p)))])
-    wanted = np.array([0.0, 0.0, 0.0, 1.0])
+    conditions = np.concatenate([p.T / np.abs(p).max(), np.ones((1, len(p)))]) * 1e4
+    wanted = np.array([0.0, 0.0, 0.0, 1e4])
     even = np.full(len(p), 1.0 / len(p))
+    weights, _ = nnls(np.concatenate([conditions, np.eye(len(p))]), np.concatenate([wanted, even]))
     row = np.zeros(len(vertices))
-    row[chosen] = even + np.linalg.lstsq(conditions, wanted - conditions @ even, rcond=None)[0]
+    row[chosen] = weights / weights.sum()
     return row

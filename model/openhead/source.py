@@ -33,9 +33,9 @@ class BaseMesh:
     uv: Float[np.ndarray, "NT 2"]
     quads: dict[str, Int[np.ndarray, "_ 4"]]
     uv_quads: dict[str, Int[np.ndarray, "_ 4"]]
-    mirror: Int[np.ndarray, "N"]
+    mirror: Int[np.ndarray, " N"]
 
-    def centre(self, group: str) -> Float[np.ndarray, "3"]:
+    def centre(self, group: str) -> Float[np.ndarray, " 3"]:
         """Mean position of the vertices of a group, metres (joints are small cubes around their place)."""
         return self.vertices[np.unique(self.quads[group])].mean(axis=0)
 
@@ -44,7 +44,7 @@ class BaseMesh:
 class Target:
     """A morph: offsets (metres) of some vertices of the base mesh."""
 
-    vertex: Int[np.ndarray, "n"]
+    vertex: Int[np.ndarray, " n"]
     offset: Float[np.ndarray, "n 3"]
 
 
@@ -89,7 +89,7 @@ def read_base_mesh() -> BaseMesh:
     )
 
 
-def read_mirror(path: Path) -> Int[np.ndarray, "N"]:
+def read_mirror(path: Path) -> Int[np.ndarray, " N"]:
     """Mirror permutation; rows of the file are ``vertex mirrored side``."""
     pairs = np.array([[int(x) for x in line.split()[:2]] for line in path.read_text().splitlines() if line.strip()])
     mirror = np.empty(len(pairs), dtype=np.int64)
@@ -114,7 +114,7 @@ def face_unit_names() -> list[str]:
     return sorted(path.stem for path in (data_folder() / "faceunits01" / "targets" / "faceunits").glob("*.target"))
 
 
-def read_bone_weights() -> dict[str, tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]]:
+def read_bone_weights() -> dict[str, tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]]:
     """Skinning weights of the default rig: (vertices, weights) of every bone that has any."""
     path = data_folder() / "mpfb2" / "rigs" / "standard" / "weights.default.json"
     bones = json.loads(path.read_text())["weights"]
