@@ -3,6 +3,9 @@
 The first directions are differences of painted faces, one per number of `model.openhead.paint.Look`; `ALBEDO_NAMES`
 says which. The rest are smooth random fields of pigment and blood on the skin, most of them mirror symmetric, and
 orthogonal to all that come before them. Coefficients are standard deviations. Everything is seeded.
+
+Within ±2 of a single coefficient colours stay (but for a few texels) in [0, 1]; the model is linear, so further out, or
+with many large coefficients, they may leave it: clamp the texture, and draw coefficients clipped to ±2.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ def _field(surface: Surface, rng: np.random.Generator, symmetric: bool) -> Float
     """A smooth change of the skin's colour: a random mixture of lightness, blood and pigment over a random field."""
     wave = rng.normal(size=(24, 3)) * rng.uniform(18.0, 70.0, size=(24, 1))  # radians per metre
     phase, share = rng.uniform(0, 2 * np.pi, 24), rng.normal(size=24) / np.sqrt(12)
-    ink = 0.007 * rng.normal() * np.array([1.0, 0.68, 0.52]) + 0.0025 * rng.normal() * np.array([0.1, -0.8, -0.65])
+    ink = 0.005 * rng.normal() * np.array([1.0, 0.68, 0.52]) + 0.002 * rng.normal() * np.array([0.1, -0.8, -0.65])
 
     def at(points: np.ndarray) -> np.ndarray:
         return np.cos(points @ wave.T + phase) @ share

@@ -4,7 +4,7 @@ The shipped albedo is built, not measured: this paints what anatomy and publishe
 turns it into a linear model by differences. All colours are linear RGB reflectances; places are those of the base head
 (metres; eyes at y = 0; nose tip at y = −0.037, mouth at −0.067, bottom of the chin at −0.111).
 
-Skin colours span CIELAB L* 28 to 74 (±2σ), somewhat beyond the group means of K. Xiao et al., "Characterising the
+Skin colours span CIELAB L* 31 to 74 (±2σ), somewhat beyond the group means of K. Xiao et al., "Characterising the
 variations in ethnic skin colours: a new calibrated data base for human skin" (Skin Research and Technology, 2017).
 """
 
@@ -21,7 +21,7 @@ from model.openhead.uv import CHARTS, smoothstep
 IRIS = 0.0059  # radius, metres: the human iris is 11.8 mm across
 PUPIL = 0.0021
 
-DARK_SKIN, LIGHT_SKIN = (28.0, 11.5, 14.0), (74.0, 13.0, 18.5)  # CIELAB, D65
+DARK_SKIN, LIGHT_SKIN = (31.0, 11.5, 14.5), (74.0, 13.0, 18.5)  # CIELAB, D65
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Look:
-    """What a face looks like, in standard deviations from the mean face.
+    """What a face looks like, in standard deviations from the mean face, meant within ±2.
 
     Attributes:
         lightness: of the skin, from the darkest to the lightest people.
@@ -177,7 +177,7 @@ def _skin(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
 
     # Lips: thinner skin over blood; darker where they meet.
     lips = smoothstep(0.15, 0.85, region["lips"])[:, None]
-    tint = np.array([0.88, 0.60, 0.64])
+    tint = np.array([0.84, 0.57, 0.61])
     tint = tint * np.exp(look.lip_redness * np.array([0.05, -0.10, -0.07]) + 0.10 * look.lip_lightness)
     lower = _blob(p, (0.0, -0.074, 0.1), (0.014, 0.004, 0.05))[:, None]
     colour = colour + lips * (base * tint * (1 + 0.10 * lower) - colour)
@@ -185,28 +185,27 @@ def _skin(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
     colour = colour * (1 - 0.45 * (seam * region["lips"])[:, None])
 
     # Hair: brows, scalp (cropped short), lashes.
-    brow = brows(p, 1 + 0.16 * look.brow_thickness, 0.0012 * look.brow_height, 0.0012 * look.brow_inner)
+    brow = brows(p, 1 + 0.13 * look.brow_thickness, 0.0008 * look.brow_height, 0.0010 * look.brow_inner)
     brow = brow * region["skin"]
-    strands = 1 + 0.06 * surface.grain[:, 0]
-    cover = np.clip((0.80 + 0.10 * look.brow_density) * brow * strands, 0, 0.95)
-    colour = colour + cover[:, None] * (hair * 1.15 - colour)
-    edge = region["scalp"] - 0.10 * look.hairline * smoothstep(0.04, 0.07, y)
-    scalp = smoothstep(0.42, 0.80, edge + 0.025 * surface.grain[:, 0]) * hair_bearing(p)
-    cover = np.clip((0.88 + 0.11 * look.hair) * scalp, 0, 0.97)
+    cover = np.clip((0.84 + 0.11 * look.brow_density) * brow, 0, 0.96)
+    colour = colour + cover[:, None] * (hair - colour)
+    edge = region["scalp"] - 0.05 * look.hairline * smoothstep(0.04, 0.07, y)
+    scalp = smoothstep(0.36, 0.90, edge + 0.025 * surface.grain[:, 0]) * hair_bearing(p)
+    cover = np.clip((0.92 + 0.12 * look.hair) * scalp, 0, 0.97)
     colour = colour + cover[:, None] * (hair * (1 + 0.12 * surface.grain[:, 0])[:, None] - colour)
     inside = smoothstep(0.3, 0.9, surface.margin)[:, None] * region["skin"][:, None]
     colour = colour + 0.8 * inside * (base * np.array([0.95, 0.66, 0.68]) - colour)
     upper = smoothstep(-0.0015, 0.0005, y)  # the outer corner belongs to the upper lid
     line = 0.40 * (1 - upper) * smoothstep(0.0010, 0.0002, surface.lash) + 0.85 * upper * smoothstep(
-        0.0020, 0.0007, surface.lash
+        0.0025, 0.0009, surface.lash
     )
     cover = np.clip(line * smoothstep(0.0190, 0.024, x) * (1 + 0.25 * look.lashes), 0, 0.95)
     return colour + cover[:, None] * (0.3 * hair - colour)
 
 
 def _hair_colour(look: Look) -> Float[np.ndarray, "3"]:
-    colour = np.array([0.046, 0.031, 0.023]) + look.hair_lightness * np.array([0.021, 0.0138, 0.0098])
-    return np.clip(colour + look.hair_redness * np.array([0.010, -0.002, -0.004]), 0.004, 1.0)
+    colour = np.array([0.038, 0.026, 0.020]) + look.hair_lightness * np.array([0.0175, 0.0115, 0.0085])
+    return np.clip(colour + look.hair_redness * np.array([0.006, -0.0005, -0.002]), 0.004, 1.0)
 
 
 def _eyeball(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
@@ -214,11 +213,11 @@ def _eyeball(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
     d = surface.eye
     r = np.where(d[:, 2] > 0, np.hypot(d[:, 0], d[:, 1]), 1.0)
     around = np.arctan2(d[:, 1], np.abs(d[:, 0]))
-    white = np.array([0.50, 0.44, 0.41]) * (1 + 0.06 * look.sclera)
+    white = np.array([0.45, 0.39, 0.36]) * (1 + 0.06 * look.sclera)
     corner = smoothstep(0.007, 0.0125, np.abs(d[:, 0]))
     colour = white * (1 - corner[:, None] * np.array([0.12, 0.30, 0.30]))
     iris = np.array([0.085, 0.052, 0.033]) + look.iris_lightness * np.array([0.028, 0.022, 0.0155])
-    iris = np.clip(iris + look.iris_warmth * np.array([0.014, -0.001, -0.020]), 0.003, 1)
+    iris = np.clip(iris + look.iris_warmth * np.array([0.011, -0.003, -0.017]), 0.003, 1)
     fibres = 1 + 0.18 * np.cos(23 * around + 1.0) + 0.12 * np.cos(41 * around)
     ring = 1.35 - 0.85 * smoothstep(0.62, 0.98, r / IRIS)
     iris = np.clip(iris * (fibres * ring)[:, None], 0, 1)
@@ -231,7 +230,7 @@ def _eyeball(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
 def _teeth(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
     p = surface.point
     upper = surface.chart == CHARTS.index("upper_teeth")
-    white = np.array([0.70, 0.63, 0.53]) * np.exp(look.teeth * np.array([0.04, 0.05, 0.09]))
+    white = np.array([0.57, 0.51, 0.43]) * np.exp(look.teeth * np.array([0.04, 0.05, 0.09]))
     gum = np.array([0.42, 0.17, 0.15])
     root = np.where(upper, smoothstep(-0.0520, -0.0490, p[:, 1]), smoothstep(-0.0800, -0.0835, p[:, 1]))
     back = smoothstep(0.088, 0.050, p[:, 2])

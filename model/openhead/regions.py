@@ -100,12 +100,12 @@ def brows(
     """
     x, y = np.abs(points[..., 0]), points[..., 1]
     arch = np.interp(x, [0.006, 0.012, 0.020, 0.030, 0.040, 0.048, 0.056], _BROW_ARCH) + height
-    half = thickness * np.interp(x, [0.010, 0.020, 0.036, 0.046, 0.054], [0.0042, 0.0044, 0.0036, 0.0023, 0.0012])
+    half = thickness * np.interp(x, [0.010, 0.020, 0.036, 0.046, 0.054], [0.0036, 0.0042, 0.0036, 0.0023, 0.0012])
     ends = smoothstep(0.0075 - inner, 0.0185 - inner, x) * smoothstep(0.0555, 0.0475, x)
     return smoothstep(1.45, 0.45, np.abs(y - arch) / half) * ends * smoothstep(0.03, 0.05, points[..., 2])
 
 
-_BROW_ARCH = [0.0150, 0.0160, 0.0185, 0.0212, 0.0225, 0.0205, 0.0165]
+_BROW_ARCH = [0.0198, 0.0203, 0.0212, 0.0224, 0.0228, 0.0208, 0.0170]
 
 
 def eyelids(points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n"]:
