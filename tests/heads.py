@@ -80,6 +80,8 @@ def tiny_head() -> HeadAsset:
         landmarks=_landmarks(template, faces, part),
         albedo_mean=(albedo * np.array([1.0, 0.8, 0.7])).astype(np.float32),
         albedo_basis=(rng.normal(size=(5, 16, 16, 3)) * 0.02).astype(np.float32),
+        uv_masks={"face_eye": np.pad(np.ones((16, 12), np.float32), ((4, 4), (2, 2)))},
+        fixed_displacement=(rng.normal(size=(16, 16)) * 1e-4).astype(np.float32),
     )
 
 

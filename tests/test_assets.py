@@ -63,6 +63,8 @@ def test_a_minimal_head(tiny_head: HeadAsset, tmp_path) -> None:
         landmarks=None,
         albedo_mean=None,
         albedo_basis=None,
+        uv_masks={},
+        fixed_displacement=None,
     )
     save_head(bare, tmp_path / "bare.npz")
     assert same(bare, load_head(tmp_path / "bare.npz"))
@@ -90,6 +92,7 @@ def test_a_failed_write_leaves_the_old_file(tiny_head: HeadAsset, tmp_path) -> N
         ({"faces": np.float32(0)}, "'faces' has type float32, expected integers"),
         ({"parents": np.array([0, 0, 1, 1, 1], np.int32)}, "'parents' is"),
         ({"uv_faces": None}, "'uv' and 'uv_faces' belong together"),
+        ({"uv_mask/face_eye": np.zeros(3, np.float32)}, r"'uv_mask/face_eye' has shape \(3,\)"),
         ({"surprise": np.zeros(3)}, "unknown array 'surprise'"),
         ({"schema": np.array("decatrack-head/9")}, "schema is decatrack-head/9, expected decatrack-head/1"),
         ({"landmarks/static51/face": np.int32(10**6)}, "'landmarks/static51/face' has indices"),

@@ -35,6 +35,7 @@ _OPTIONAL = {
     "uv_faces": ("F", 3),
     "albedo_mean": ("H", "W", 3),
     "albedo_basis": ("A", "h", "w", 3),
+    "fixed_displacement": ("rows", "columns"),
 }
 _LANDMARKS = {"static51": (51,), "contour": (79, 17), "full68": (68,), "mediapipe478": (478,)}
 _INTEGER = {"faces", "uv_faces", "parents"}
@@ -117,6 +118,7 @@ def _stored(asset: HeadAsset) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {key: getattr(asset, key) for key in _REQUIRED}
     arrays |= {key: np.asarray(getattr(asset, key)) for key in _OPTIONAL if getattr(asset, key) is not None}
     arrays |= {f"region/{name}": mask for name, mask in asset.regions.items()}
+    arrays |= {f"uv_mask/{name}": mask for name, mask in asset.uv_masks.items()}
     for name in _LANDMARKS if asset.landmarks is not None else ():
         points = getattr(asset.landmarks, name)
         if points is not None:
@@ -153,10 +155,15 @@ def _restored(arrays: Mapping[str, np.ndarray]) -> HeadAsset:
         name=str(arrays["name"]),
         expression_names=tuple(str(name) for name in arrays["expression_names"]),
         expression_range=None if limits is None else (float(limits[0]), float(limits[1])),
-        regions={key.removeprefix("region/"): wide[key] for key in sorted(wide) if key.startswith("region/")},
+        regions=_named(wide, "region/"),
+        uv_masks=_named(wide, "uv_mask/"),
         landmarks=landmarks,
         digest=_digest(arrays),
     )
+
+
+def _named(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {key.removeprefix(prefix): arrays[key] for key in sorted(arrays) if key.startswith(prefix)}
 
 
 def _widen(key: str, array: np.ndarray) -> np.ndarray:
@@ -188,6 +195,7 @@ def _check(arrays: Mapping[str, np.ndarray], label: str) -> None:
     shapes: dict[str, tuple[str | int, ...]] = dict(_REQUIRED) | {"name": (), "expression_names": ("names",)}
     shapes |= {key: shape for key, shape in _OPTIONAL.items() if key in arrays}
     shapes |= {key: ("V",) for key in arrays if key.startswith("region/")}
+    shapes |= {key: (f"{key} rows", f"{key} columns") for key in arrays if key.startswith("uv_mask/")}
     if any(key.startswith("landmarks/") for key in arrays):
         for name, shape in _LANDMARKS.items():
             if name != "mediapipe478" or f"landmarks/{name}/face" in arrays:  # FLAME has no embedding of these
