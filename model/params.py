@@ -53,3 +53,18 @@ class CropCamera:
 
     s: Float[Tensor, "*batch"]
     t: Float[Tensor, "*batch 2"]
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """How a face looks beyond its coarse shape.
+
+    Attributes:
+        albedo: coefficients of the head's albedo space, standard deviations.
+        light: spherical-harmonics coefficients by colour, camera axes.
+        detail: DECA's detail code δ, person-specific.
+    """
+
+    albedo: Float[Tensor, "*batch A"]
+    light: Float[Tensor, "*batch 9 3"]
+    detail: Float[Tensor, "*batch D"]

@@ -1,0 +1,109 @@
+"""Losses of DECA (Feng et al. 2021, §4), as pure functions; weights between them are the training loop's business.
+
+Points are projected, in the crop's [−1, 1]; pictures are RGB in [0, 1].
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+from training.vgg import VGGFeatures
+
+EYE_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
+"""iBUG indices of upper and lower lids."""
+
+LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
+"""iBUG indices of the inner edges of upper and lower lip."""
+
+
+def landmark_weights() -> Float[Tensor, "68"]:
+    """How much each iBUG point counts: chin, nose and mouth more, their corners most."""
+    weights = torch.ones(68)
+    weights[[5, 6, 10, 11]] = 2
+    weights[27:36] = 1.5
+    weights[[30, 31, 35]] = 3
+    weights[48:68] = 1.5
+    weights[[48, 54]] = 3
+    return weights
+
+
+def landmark_loss(
+    predicted: Float[Tensor, "batch 68 2"], target: Float[Tensor, "batch 68 2"], visible: Float[Tensor, "batch 68"]
+) -> Float[Tensor, ""]:
+    """Eq. 6: weighted mean L1 distance over the visible points (weights of `landmark_weights`)."""
+    weights = landmark_weights().to(predicted) * visible
+    total = weights.sum().clamp(min=1e-12)  # no point visible: the loss is zero
+    return (weights * (predicted - target).abs().sum(-1)).sum() / (2 * total)
+
+
+def eye_closure_loss(predicted: Float[Tensor, "batch 68 2"], target: Float[Tensor, "batch 68 2"]) -> Float[Tensor, ""]:
+    """Eq. 7: difference of the distances between upper and lower lids, visible or not."""
+    return _pair_loss(predicted, target, EYE_PAIRS)
+
+
+def lip_closure_loss(predicted: Float[Tensor, "batch 68 2"], target: Float[Tensor, "batch 68 2"]) -> Float[Tensor, ""]:
+    """Eq. 7 for the lips' inner edges."""
+    return _pair_loss(predicted, target, LIP_PAIRS)
+
+
+def photometric_loss(
+    rendered: Float[Tensor, "batch 3 H W"], image: Float[Tensor, "batch 3 H W"], mask: Float[Tensor, "batch 1 H W"]
+) -> Float[Tensor, ""]:
+    """Eq. 8: mean absolute difference; the mask is skin that is rendered and not occluded."""
+    return (mask * (rendered - image).abs()).mean()
+
+
+def identity_loss(rendered: Float[Tensor, "batch D"], image: Float[Tensor, "batch D"]) -> Float[Tensor, ""]:
+    """Eq. 9: one minus the cosine of two face-recognition embeddings."""
+    return (1 - cosine_similarity(rendered, image, dim=-1)).mean()
+
+
+def code_prior(codes: Float[Tensor, "batch D"]) -> Float[Tensor, ""]:
+    """Half the sum of squares: the negative logarithm of a normal prior, summed over the batch."""
+    return codes.square().sum() / 2
+
+
+def light_prior(light: Float[Tensor, "batch 9 3"]) -> Float[Tensor, ""]:
+    """Mean square deviation from grey light."""
+    return (light - light.mean(-1, keepdim=True)).square().mean()
+
+
+def shading_smoothness_loss(shading: Float[Tensor, "batch 3 H W"]) -> Float[Tensor, ""]:
+    """Mean square differences of horizontal and of vertical neighbours inside the picture, added."""
+    x = shading[..., 1:-1, 1:] - shading[..., 1:-1, :-1]
+    y = shading[..., 1:, 1:-1] - shading[..., :-1, 1:-1]
+    return x.square().mean() + y.square().mean()
+
+
+def mrf_loss(predicted: VGGFeatures, target: VGGFeatures) -> Float[Tensor, ""]:
+    """Eq. 13: implicit diversified Markov random fields (Wang et al. 2018, eq. 1–4), summed over the batch.
+
+    Style of both layers, and content of the deeper one: the same term once more.
+    """
+    return _mrf(predicted.relu3_1, target.relu3_1) + 2 * _mrf(predicted.relu4_1, target.relu4_1)
+
+
+def symmetry_loss(displacement: Float[Tensor, "batch H W"], occlusion: Float[Tensor, "batch H W"]) -> Float[Tensor, ""]:
+    """Eq. 14: sum of differences between a map and its mirror image u → 1 − u, where the face is not seen."""
+    return (occlusion * (displacement - displacement.flip(-1)).abs()).sum()
+
+
+def _pair_loss(predicted: Tensor, target: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor:
+    upper, lower = zip(*pairs, strict=True)
+    opening, wanted = (
+        torch.linalg.vector_norm(points[:, upper] - points[:, lower], dim=-1) for points in (predicted, target)
+    )
+    return (opening - wanted).abs().mean()
+
+
+def _mrf(predicted: Tensor, target: Tensor, bandwidth: float = 0.5, bias: float = 1.0, eps: float = 1e-5) -> Tensor:
+    """Every patch of the target should be the nearest one of some patch of the prediction; patches are 1 × 1."""
+    mean = target.mean(1, keepdim=True)
+    a, b = (normalize(features - mean, dim=1).flatten(2) for features in (predicted, target))
+    distance = (1 - torch.einsum("bck,bci->bki", b, a)) / 2  # k: the target's patches, i: the prediction's
+    relative = distance / (distance.amin(1, keepdim=True) + eps)
+    similarity = torch.softmax((bias - relative) / bandwidth, dim=1)
+    return -similarity.amax(2).mean(1).log().sum()
