@@ -234,3 +234,12 @@ def test_compiles_where_nothing_can_be_cached(monkeypatch) -> None:
     with pytest.raises(RuntimeError, match="cannot cache"):
         numba.njit(cache=True)(lambda x: x)
     assert cpu.compiled(lambda x: x + 1)(np.float64(1)) == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("snapped", [False, True])
+def test_same_pixels_on_cuda(snapped: bool) -> None:
+    vertices, faces = soup(1, 150, torch.float32, snapped)
+    fragments = vectorised.rasterise(vertices.cuda(), faces.cuda(), 40, 48)
+    on_cpu = Fragments(fragments.face.cpu(), fragments.barycentric.cpu(), fragments.depth.cpu())
+    assert identical(on_cpu, reference.rasterise(vertices, faces, 40, 48))
