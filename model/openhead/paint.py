@@ -234,6 +234,10 @@ def _teeth(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
     gum = np.array([0.42, 0.17, 0.15])
     root = np.where(upper, smoothstep(-0.0520, -0.0490, p[:, 1]), smoothstep(-0.0800, -0.0835, p[:, 1]))
     back = smoothstep(0.088, 0.050, p[:, 2])
+    x = np.abs(p[:, 0])[:, None]
+    gaps = np.where(upper[:, None], [[0.0, 0.0083, 0.0148, 0.0205]], [[0.0, 0.0053, 0.0110, 0.0170]])
+    gap = smoothstep(0.0010, 0.0002, np.abs(x - gaps)).max(axis=1) * smoothstep(0.075, 0.083, p[:, 2])
+    white = white * (1 - 0.45 * gap[:, None] * [0.8, 1.0, 1.15])
     return (white + root[:, None] * (gum - white)) * (1 - 0.65 * back)[:, None]
 
 

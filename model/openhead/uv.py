@@ -31,10 +31,10 @@ _SOCKET_ISLANDS = (0.0, 0.54, 0.16, 0.64)
 
 # Boxes u0, v0, u1, v1 of the small islands on the subject's left side of the map.
 _BOXES = {
-    "mouth": (0.885, 0.885, 0.995, 0.995),
-    "tongue": (0.800, 0.945, 0.870, 0.995),
-    "upper_teeth": (0.945, 0.800, 0.995, 0.870),
-    "lower_teeth": (0.955, 0.745, 0.995, 0.787),
+    "upper_teeth": (0.885, 0.885, 0.995, 0.995),
+    "lower_teeth": (0.945, 0.800, 0.995, 0.870),
+    "mouth": (0.800, 0.945, 0.870, 0.995),
+    "tongue": (0.955, 0.745, 0.995, 0.787),
     "socket": (0.765, 0.005, 0.805, 0.045),
 }
 _EYE_FRONT = (0.918, 0.082, 0.075)  # centre and radius in the map
