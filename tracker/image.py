@@ -59,6 +59,7 @@ def warp(
     *,
     border: str = "zero",
     smooth: bool = True,
+    cubic: bool = False,
 ) -> UInt8[np.ndarray, "h w *C"]:
     """Resample a picture by an affine map.
 
@@ -69,6 +70,7 @@ def warp(
         border: what lies outside the picture: ``zero``, ``edge`` (nearest pixel) or ``reflect``.
         smooth: halve the part of the picture that is shown (box filter) as long as the map shrinks it by more than
             two, so that nothing aliases; False is plain bilinear sampling.
+        cubic: interpolate with cubics, not linearly: for pictures that are enlarged and looked at.
     """
     modes = {"zero": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101}
     T = np.vstack([np.asarray(T_out_from_image, np.float64), [0.0, 0.0, 1.0]])
@@ -78,7 +80,8 @@ def warp(
     # cv2 counts from pixel centres: (0, 0) is the centre of the first pixel, which is (0.5, 0.5) here.
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     M = (np.linalg.inv(half) @ T @ half)[:2]
-    return cv2.warpAffine(image, M, size, flags=cv2.INTER_LINEAR, borderMode=modes[border])
+    flags = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+    return cv2.warpAffine(image, M, size, flags=flags, borderMode=modes[border])
 
 
 def _shrink(image: np.ndarray, T: np.ndarray, size: tuple[int, int], scale: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,361 @@
+"""Clips with known answers, for the demo, the benchmarks and the tests: nobody's video has to be shipped.
+
+``astronaut``: the photograph of Eileen Collins (NASA, public domain; scikit-image carries it), seen by a camera that
+pans, zooms and rolls on a known path: every point of the face moves as the path says, exactly.
+
+``openhead``: the shipped head, rendered with a known identity while it talks, blinks, grimaces, looks around and turns,
+before a camera that moves: every parameter of every frame is known.
+
+Both get a camera's noise and H.264's compression. The truth is written beside the video, as ``NAME.truth.npz``::
+
+    python -m training.clips {astronaut,openhead} --out FILE.mp4
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float, UInt8
+
+from model.asset import HeadAsset
+from model.head import HeadModel
+from model.io.assets import load_head
+from model.params import Camera, FaceParams
+from model.render import textured_view
+from model.shading import albedo_texture
+from tracker.image import resize, warp
+from tracker.video import VideoWriter
+
+FPS = 25.0
+SIDE = 512
+_NOISE = 0.012  # standard deviation of the sensor's noise at mid grey, of [0, 1]
+_CRF = 23.0  # H.264's default, which most clips on the net are coded with
+
+
+@dataclass(frozen=True)
+class AstronautTruth:
+    """What the camera did.
+
+    Attributes:
+        time: presentation times, s.
+        T_frame_from_photo: pixels of the photograph to pixels of the frame, corner origins.
+    """
+
+    time: Float[np.ndarray, "T"]
+    T_frame_from_photo: Float[np.ndarray, "T 2 3"]
+
+
+@dataclass(frozen=True)
+class OpenheadTruth:
+    """What was rendered; T frames.
+
+    Attributes:
+        head: name and content hash of the head, ``name:digest``.
+        time: presentation times, s.
+        params: the head in every frame; the shape is the same in all.
+        camera: of the full frame.
+        light: the lamp's spherical harmonics, the same in all frames.
+        albedo: codes of the albedo, standard deviations.
+    """
+
+    head: str
+    time: Float[np.ndarray, "T"]
+    params: FaceParams
+    camera: Camera
+    light: Float[torch.Tensor, "9 3"]
+    albedo: Float[torch.Tensor, "A"]
+
+
+def truth_path(video: str | Path) -> Path:
+    """Where the truth about a clip lies."""
+    return Path(video).with_suffix(".truth.npz")
+
+
+def astronaut_path(seconds: float = 6.0) -> AstronautTruth:
+    """A hand-held camera: slow drifts and a livelier sway of the picture's place, size and roll."""
+    t = np.arange(round(seconds * FPS)) / FPS
+    face = np.array([225.0, 122.0])  # centre of her face, px of the photograph
+    zoom = 2.2 * (1 + 0.12 * np.sin(2 * np.pi * t / 5.1) + 0.02 * np.sin(2 * np.pi * t / 1.3 + 1))
+    roll = np.deg2rad(9.0 * np.sin(2 * np.pi * t / 4.3 + 0.4) + 1.5 * np.sin(2 * np.pi * t / 1.1))
+    x = SIDE / 2 + 55 * np.sin(2 * np.pi * t / 3.7) + 9 * np.sin(2 * np.pi * t / 0.9 + 2)
+    y = SIDE / 2 + 10 + 38 * np.sin(2 * np.pi * t / 4.7 + 1.2) + 7 * np.sin(2 * np.pi * t / 1.2)
+    A = zoom[:, None, None] * _rotation(roll)
+    shift = np.stack([x, y], axis=-1) - A @ face
+    return AstronautTruth(t, np.concatenate([A, shift[..., None]], axis=-1))
+
+
+def write_astronaut(path: str | Path, seconds: float = 6.0, seed: int = 0) -> AstronautTruth:
+    """Write the clip, and the truth beside it.
+
+    Raises:
+        ValueError: scikit-image is not installed, or the file cannot be written.
+    """
+    try:
+        from skimage.data import astronaut
+    except ImportError:
+        raise ValueError("the astronaut clip needs scikit-image: pip install scikit-image") from None
+    truth = astronaut_path(seconds)
+    photo = np.ascontiguousarray(astronaut())
+    rng = np.random.default_rng(seed)
+    with VideoWriter(path, (SIDE, SIDE), FPS, crf=_CRF) as writer:
+        for time, T in zip(truth.time, truth.T_frame_from_photo, strict=True):
+            image = warp(photo, T, (SIDE, SIDE), border="reflect", cubic=True)
+            writer.write(_as_filmed(image / 255.0, rng), float(time))
+    np.savez_compressed(truth_path(path), time=truth.time, T_frame_from_photo=truth.T_frame_from_photo)
+    return truth
+
+
+def load_astronaut(path: str | Path) -> AstronautTruth:
+    """The truth about an astronaut clip, by the video's name."""
+    with np.load(truth_path(path), allow_pickle=False) as data:
+        return AstronautTruth(data["time"], data["T_frame_from_photo"])
+
+
+def openhead_motion(asset: HeadAsset, seconds: float = 10.0, seed: int = 0) -> OpenheadTruth:
+    """A made-up performance: smooth in time, every unit within its range, turns within ±30° yaw and ±15° pitch."""
+    t = np.arange(round(seconds * FPS)) / FPS
+    rng = np.random.default_rng(seed)
+    names = asset.expression_names
+    expression = np.zeros((len(t), len(names)))
+    for unit, curve in _performance(t, seconds).items():
+        sides = [name for name in (unit, f"{unit}Left", f"{unit}Right") if name in names]
+        if not sides:
+            raise ValueError(f"head {asset.name} has no expression '{unit}'; the clip needs openhead")
+        for side in sides:
+            column = names.index(side)
+            expression[:, column] = np.clip(expression[:, column] + curve, 0.0, 1.0)
+
+    talk = 0.5 + 0.5 * np.sin(2 * np.pi * t / 0.37) * np.sin(2 * np.pi * t / 1.13 + 0.5)
+    spells = _bumps(t, [(0.17, 0.2, 1), (0.47, 0.16, 1), (0.83, 0.2, 1)], seconds)
+    jaw = np.zeros((len(t), 3))
+    jaw[:, 0] = 0.2 * talk * spells + 0.3 * _bumps(t, [(0.66, 0.1, 1)], seconds)
+
+    yaw = np.deg2rad(30) * np.sin(2 * np.pi * t / 5.0) * _fade(t, seconds)
+    pitch = np.deg2rad(13) * np.sin(2 * np.pi * t / 3.7 + 0.6) * _fade(t, seconds)
+    roll = np.deg2rad(7) * np.sin(2 * np.pi * t / 4.4 + 2.0) * _fade(t, seconds)
+    euler = torch.from_numpy(np.stack([yaw, pitch, roll], axis=-1))
+    pose = roma.rotmat_to_rotvec(roma.euler_to_rotmat("YXZ", euler))
+
+    gaze = np.zeros((len(t), 3))
+    glances = [(0.1, 0.3), (0.25, -0.35), (0.4, 0.0), (0.55, 0.35), (0.7, -0.25), (0.88, 0.0)]
+    gaze[:, 1] = _steps(t / seconds, glances)
+    gaze[:, 0] = _steps(t / seconds, [(0.15, 0.12), (0.35, -0.15), (0.6, 0.15), (0.8, 0.0)])
+
+    shape = np.zeros(asset.shapedirs.shape[-1])
+    shape[:30] = 0.8 * rng.standard_normal(min(30, len(shape)))
+    albedo = np.zeros(0 if asset.albedo_basis is None else len(asset.albedo_basis))
+    albedo[:20] = 0.5 * rng.standard_normal(min(20, len(albedo)))
+    params = FaceParams(
+        shape=_float(np.tile(shape, (len(t), 1))),
+        expression=_float(expression),
+        pose=pose.float(),
+        neck=torch.zeros(len(t), 3),
+        jaw=_float(jaw),
+        eyes=_float(np.concatenate([gaze, gaze], axis=-1)),
+    )
+    light = np.zeros((9, 3))
+    light[0] = (2.6, 2.55, 2.5)
+    light[1] = (-0.35, -0.3, -0.25)  # a warm lamp from the left of the picture, above, in front
+    light[2] = (0.45, 0.43, 0.4)
+    light[3] = (0.75, 0.72, 0.7)
+    light[5] = 0.15
+    return OpenheadTruth(
+        f"{asset.name}:{asset.digest}", t, params, _follow(asset, params, t), _float(light), _float(albedo)
+    )
+
+
+def write_openhead(
+    path: str | Path, asset: HeadAsset | None = None, seconds: float = 10.0, seed: int = 0
+) -> OpenheadTruth:
+    """Render the clip, and write the truth beside it.
+
+    Raises:
+        ValueError: the head has no expression names or no albedo, or the file cannot be written.
+    """
+    asset = load_head("openhead") if asset is None else asset
+    if asset.albedo_mean is None or asset.albedo_basis is None or asset.uv is None or asset.uv_faces is None:
+        raise ValueError(f"head {asset.name} has no albedo to render; the clip needs openhead")
+    truth = openhead_motion(asset, seconds, seed)
+    head = HeadModel(asset)
+    texture = albedo_texture(_float(asset.albedo_mean), _float(asset.albedo_basis), truth.albedo).clamp(0, 1)
+    uv, uv_faces = _float(asset.uv), torch.from_numpy(asset.uv_faces.astype(np.int64))
+    room = _room(np.random.default_rng(seed + 1))
+    rng = np.random.default_rng(seed + 2)
+    with VideoWriter(path, (SIDE, SIDE), FPS, crf=_CRF) as writer:
+        for row, time in enumerate(truth.time):
+            s, t = truth.camera.s[row], truth.camera.t[row]
+            fine = Camera(2 * s, 2 * t)  # twice the size, then halved: smooth edges
+            mesh = head.mesh(_row(truth.params, row))
+            view = textured_view(mesh, fine, texture, uv, uv_faces, 2 * SIDE, 2 * SIDE, truth.light)
+            colour = torch.nn.functional.avg_pool2d(view.image, 2).movedim(0, -1).numpy()
+            alpha = torch.nn.functional.avg_pool2d(view.alpha, 2).movedim(0, -1).numpy()
+            neck = mesh.vertices[mesh.vertices[:, 1].argmin()] * s
+            behind = _background(room, s.item(), (t[0].item(), t[1].item() - neck[1].item()))
+            writer.write(_as_filmed(colour.clip(0, 1) + (1 - alpha) * behind, rng), float(time))
+    params, camera = truth.params, truth.camera
+    np.savez_compressed(
+        truth_path(path),
+        head=truth.head,
+        time=truth.time,
+        expression_names=np.array(asset.expression_names),
+        camera=torch.cat([camera.s[:, None], camera.t], dim=-1).numpy(),
+        light=truth.light.numpy(),
+        albedo=truth.albedo.numpy(),
+        **{key: getattr(params, key).numpy() for key in _FIELDS},
+    )
+    return truth
+
+
+def load_openhead(path: str | Path) -> OpenheadTruth:
+    """The truth about an openhead clip, by the video's name."""
+    with np.load(truth_path(path), allow_pickle=False) as data:
+        params = FaceParams(**{key: torch.from_numpy(data[key]) for key in _FIELDS})
+        camera = torch.from_numpy(data["camera"])
+        light, albedo = torch.from_numpy(data["light"]), torch.from_numpy(data["albedo"])
+        return OpenheadTruth(str(data["head"]), data["time"], params, Camera(camera[:, 0], camera[:, 1:]), light, albedo)
+
+
+_FIELDS = ("shape", "expression", "pose", "neck", "jaw", "eyes")
+
+
+def _performance(t: Float[np.ndarray, "T"], seconds: float) -> dict[str, Float[np.ndarray, "T"]]:
+    """Curves of the expression units; a name without a side moves both. (when, how long, how much), of the length."""
+    blinks = [(when, 0.32 / seconds, 1.0) for when in (0.06, 0.22, 0.37, 0.52, 0.74, 0.93)]
+    plan = {
+        "eyeBlink": blinks,
+        "eyeBlinkLeft": [(0.63, 0.06, 1.0)],  # a wink
+        "eyeSquint": [(0.3, 0.16, 0.7)],
+        "eyeWide": [(0.45, 0.1, 0.8), (0.68, 0.1, 0.8)],
+        "browInnerUp": [(0.14, 0.12, 0.9), (0.68, 0.14, 1.0)],
+        "browOuterUp": [(0.45, 0.12, 0.9), (0.68, 0.12, 0.8)],
+        "browDown": [(0.58, 0.12, 0.9)],
+        "cheekSquint": [(0.3, 0.16, 0.6)],
+        "mouthSmile": [(0.3, 0.18, 0.9), (0.9, 0.16, 0.7)],
+        "mouthPucker": [(0.58, 0.12, 0.9), (0.19, 0.05, 0.5)],
+        "mouthFunnel": [(0.47, 0.1, 0.4)],
+        "mouthFrown": [(0.76, 0.1, 0.8)],
+        "mouthUpperUp": [(0.83, 0.1, 0.4)],
+        "mouthLowerDown": [(0.17, 0.1, 0.4), (0.83, 0.1, 0.4)],
+        "mouthStretchLeft": [(0.4, 0.08, 0.6)],
+        "noseSneer": [(0.76, 0.08, 0.5)],
+    }
+    return {unit: _bumps(t, bumps, seconds) for unit, bumps in plan.items()}
+
+
+def _bumps(
+    t: Float[np.ndarray, "T"], bumps: list[tuple[float, float, float]], seconds: float
+) -> Float[np.ndarray, "T"]:
+    """A sum of raised cosines (centre, width, height); centre and width as parts of the clip's length."""
+    curve = np.zeros_like(t)
+    for centre, width, height in bumps:
+        phase = np.clip((t / seconds - centre) / width, -0.5, 0.5)
+        curve += height * (0.5 + 0.5 * np.cos(2 * np.pi * phase))
+    return curve
+
+
+def _steps(part: Float[np.ndarray, "T"], steps: list[tuple[float, float]]) -> Float[np.ndarray, "T"]:
+    """Quick moves from one value to the next (when, to what), eased over two hundredths of the length."""
+    curve, value = np.zeros_like(part), 0.0
+    for when, target in steps:
+        ease = np.clip((part - when) / 0.02, 0, 1)
+        curve += (target - value) * ease * ease * (3 - 2 * ease)
+        value = target
+    return curve
+
+
+def _fade(t: Float[np.ndarray, "T"], seconds: float) -> Float[np.ndarray, "T"]:
+    """Begin and end at rest: the first and last half second ease in and out."""
+    return np.clip(np.minimum(t, seconds - t) / 0.5, 0, 1) ** 0.5
+
+
+def _follow(asset: HeadAsset, params: FaceParams, t: Float[np.ndarray, "T"]) -> Camera:
+    """A camera that keeps the face about where its path says: as a person does who films."""
+    s = 1400 * (1 + 0.15 * np.sin(2 * np.pi * t / 6.1 + 1))
+    x = SIDE / 2 + 40 * np.sin(2 * np.pi * t / 4.1)
+    y = SIDE / 2 - 10 + 25 * np.sin(2 * np.pi * t / 5.3 + 2)
+    mask = _float(asset.regions["face"])
+    vertices = HeadModel(asset)(params)
+    centre = (vertices * mask[:, None]).sum(1) / mask.sum()
+    scale = _float(s)
+    return Camera(scale, torch.stack([_float(x) - scale * centre[:, 0], _float(y) + scale * centre[:, 1]], dim=-1))
+
+
+def _room(rng: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
+    """A wall, a shelf of coloured things and lights, out of focus; larger than the frame, [0, 1]."""
+    side = 2 * SIDE
+    y, x = np.mgrid[:side, :side] / side
+    wall = np.array([0.42, 0.44, 0.46]) + 0.12 * (y - x)[..., None] * np.array([1.0, 0.8, 0.5])
+    for _ in range(70):
+        x0, y0, w, h = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.02, 0.16), rng.uniform(0.04, 0.3)
+        inside = _soft(w - np.abs(x - x0), 0.012) * _soft(h - np.abs(y - y0), 0.012)
+        wall += 0.6 * inside[..., None] * (rng.uniform(0.08, 0.8, 3) - wall)
+    for _ in range(14):
+        disc = _soft(rng.uniform(0.01, 0.03) - np.hypot(x - rng.uniform(), y - rng.uniform()), 0.005)
+        wall += 0.5 * disc[..., None] * (np.array([1.0, 0.9, 0.7]) - wall)
+    return wall
+
+
+def _soft(distance: Float[np.ndarray, "..."], blur: float) -> Float[np.ndarray, "..."]:
+    """1 inside, 0 outside of an edge at distance 0."""
+    return np.clip(0.5 + distance / (2 * blur), 0, 1)
+
+
+def _background(
+    room: Float[np.ndarray, "H W 3"], s: float, neck: tuple[float, float]
+) -> Float[np.ndarray, "H W 3"]:
+    """What is behind the head: the room, which moves half as much as the head does, and shoulders under the neck."""
+    zoom = 0.5 + 0.5 * s / 1400
+    T = np.array([[zoom, 0, 0.5 * (neck[0] - zoom * 2 * SIDE)], [0, zoom, 0.5 * (neck[1] - zoom * 2 * SIDE)]])
+    T[:, 2] += SIDE * np.array([0.25, 0.0])
+    picture = warp((255 * room).round().astype(np.uint8), T, (SIDE, SIDE), border="reflect") / 255.0
+    y, x = (np.mgrid[:SIDE, :SIDE] + 0.5 - np.array([neck[1], neck[0]])[:, None, None]) / s  # metres from the neck
+    shoulders = _soft(y + 0.035 - 0.22 * np.abs(x) ** 1.5 / 0.2**1.5 * 0.5, 0.004)
+    collar = 0.02 * np.sin(400 * y + 60 * x**2)
+    cloth = np.array([0.16, 0.22, 0.33]) + (collar - 0.25 * np.abs(x))[..., None] * np.array([0.3, 0.35, 0.4])
+    return picture + shoulders[..., None] * (cloth - picture)
+
+
+def _as_filmed(image: Float[np.ndarray, "H W 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
+    """A picture in [0, 1] with a sensor's noise, stronger where it is bright, finer in colour than in light."""
+    grain = 0.8 * rng.standard_normal((*image.shape[:2], 1)) + 0.6 * rng.standard_normal(image.shape)
+    noisy = image + _NOISE * np.sqrt(0.3 + 1.4 * image.clip(0, 1)) * grain
+    return (255 * noisy.clip(0, 1)).round().astype(np.uint8)
+
+
+def _rotation(angle: Float[np.ndarray, "T"]) -> Float[np.ndarray, "T 2 2"]:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.stack([np.stack([c, -s], axis=-1), np.stack([s, c], axis=-1)], axis=-2)
+
+
+def _row(params: FaceParams, row: int) -> FaceParams:
+    return FaceParams(**{key: getattr(params, key)[row] for key in _FIELDS})
+
+
+def _float(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, np.float32))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; exit status 2 for a user's mistake."""
+    parser = argparse.ArgumentParser(prog="python -m training.clips", description=__doc__.split("\n\n")[0])
+    parser.add_argument("clip", choices=["astronaut", "openhead"])
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.mp4")
+    parser.add_argument("--seconds", type=float, help="length (default: 6 of the astronaut, 10 of openhead)")
+    options = parser.parse_args(arguments)
+    length = {} if options.seconds is None else {"seconds": options.seconds}
+    try:
+        (write_astronaut if options.clip == "astronaut" else write_openhead)(options.out, **length)
+    except ValueError as error:
+        print(f"clips: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
