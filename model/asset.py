@@ -55,7 +55,8 @@ class HeadAsset:
         uv, uv_faces: texture vertices in [0, 1], origin at the *bottom-left*, and their triangles (parallel to faces).
         regions: named float masks in [0, 1] on the vertices ("skin", "lips", "left_eye", ...).
         landmarks: None while the head is being built.
-        albedo_mean: (H, W, 3) linear albedo in UV space, RGB in [0, 1]; row 0 is v = 1.
+        albedo_mean: (H, W, 3) mean of the linear albedo model in UV space, RGB in [0, 1] as pictures store it (sRGB, as
+            the textures of FLAME and BFM); row 0 is v = 1.
         albedo_basis: (A, h, w, 3) albedo directions per standard deviation, resampled to H, W when used.
         uv_masks: named masks in [0, 1] over the UV map, row 0 is v = 1; "face_eye" is where skin detail shows and
             "face" where a texture is taken from a picture. Heads without them get theirs from `regions`.

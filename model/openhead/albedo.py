@@ -41,14 +41,14 @@ def albedo(
     uv_faces: Int[np.ndarray, "F 3"],
     regions: dict[str, Float[np.ndarray, "V"]],
 ) -> tuple[Float[np.ndarray, "256 256 3"], Float[np.ndarray, "50 128 128 3"]]:
-    """Mean (linear RGB, [0, 1], row 0 is v = 1) and directions (per standard deviation).
+    """Mean (RGB in [0, 1], sRGB-encoded, row 0 is v = 1) and directions (per standard deviation).
 
     Args:
         mesh: the cut head, in its base shape.
         uv, uv_faces: its layout, from `model.openhead.uv.relay`.
         regions: its regions, from `model.openhead.regions.regions`.
     """
-    fine = _Texels(mesh, uv, uv_faces, regions, MEAN_SIZE * 3)
+    fine = _Texels(mesh, uv, uv_faces, regions, MEAN_SIZE * 2)
     mean = fine.image(paint(fine.surface, Look()), MEAN_SIZE)
     mean = 0.5 * (mean + mean[:, ::-1])
     coarse = _Texels(mesh, uv, uv_faces, regions, BASIS_SIZE * 2)
@@ -62,7 +62,8 @@ def albedo(
         field = coarse.image(_field(coarse.surface, rng, symmetric=i < _SYMMETRIC_FIELDS), BASIS_SIZE)
         directions.append(0.5 * (field + field[:, ::-1]) if i < _SYMMETRIC_FIELDS else field)
     basis = _orthogonalised(np.stack(directions), len(LOOKS))
-    return mean.astype(np.float32), (np.round(basis / _STEP) * _STEP).astype(np.float32)
+    basis = np.round(basis / _STEP) * _STEP + 0.0  # adding zero makes −0 one with 0: the same bytes
+    return mean.astype(np.float32), basis.astype(np.float32)
 
 
 def _field(surface: Surface, rng: np.random.Generator, symmetric: bool) -> Float[np.ndarray, "n 3"]:

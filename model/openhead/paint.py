@@ -1,8 +1,9 @@
 """A painter of faces: the colour of every place of the head, from a few dozen numbers in standard deviations.
 
 The shipped albedo is built, not measured: this paints what anatomy and published skin colours say, and `albedo.py`
-turns it into a linear model by differences. All colours are linear RGB reflectances; places are those of the base head
-(metres; eyes at y = 0; nose tip at y = −0.037, mouth at −0.067, bottom of the chin at −0.111).
+turns it into a linear model by differences. Colours are mixed as linear RGB reflectances and encoded at the end; places
+are those of the base head (metres; eyes at y = 0; nose tip at y = −0.037, mouth at −0.067, bottom of the chin at
+−0.111).
 
 Skin colours span CIELAB L* 31 to 74 (±2σ), somewhat beyond the group means of K. Xiao et al., "Characterising the
 variations in ethnic skin colours: a new calibrated data base for human skin" (Skin Research and Technology, 2017).
@@ -118,7 +119,8 @@ def linear_rgb(lab: tuple[float, float, float]) -> Float[np.ndarray, "3"]:
 
 
 def paint(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
-    """Linear RGB albedo in [0, 1] at every place."""
+    """Albedo at every place, RGB in [0, 1], encoded as pictures are (sRGB): renderers of this field, DECA's among them,
+    multiply an albedo by the shading and hold the product against a photograph as it is stored."""
     colour = _skin(surface, look)
     painted = {
         "eye": _eyeball(surface, look),
@@ -130,7 +132,12 @@ def paint(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
     }
     for name, rgb in painted.items():
         colour = np.where((surface.chart == CHARTS.index(name))[:, None], rgb, colour)
-    return np.clip(colour, 0.0, 1.0)
+    return srgb_encoded(np.clip(colour, 0.0, 1.0))
+
+
+def srgb_encoded(linear: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """Linear RGB in [0, 1] to sRGB values in [0, 1] (IEC 61966-2-1)."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def _skin(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
