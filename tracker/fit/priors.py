@@ -26,8 +26,12 @@ ASYMMETRY_SIGMA = 0.25
 """Difference of a unit's left and right side; of the eyelids, `WINK_SIGMA`."""
 WINK_SIGMA = 0.5
 
-UNIT_SCALE = {"eyeBlink": 0.6, "jaw": 0.3, "mouthSmile": 0.5, "browInnerUp": 0.4, "browOuterUp": 0.4, "browDown": 0.4}
-"""Typical size of the units' activity; others 0.3."""
+UNIT_SCALE = {
+    "eyeBlink": 0.6, "mouthSmile": 0.5, "brow": 0.4, "mouthClose": 0.05, "cheekPuff": 0.1, "mouthShrug": 0.15,
+    "mouthRoll": 0.15, "mouthPress": 0.15, "tongueOut": 0.05, "jawForward": 0.1,
+}  # fmt: skip
+"""Typical size of the units' activity by the start of their names; others 0.3. Small where another unit or the jaw
+explains the points as well: the lips meet by closing the jaw, not by `mouthClose`."""
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,11 @@ class PointRig:
     def n_expression(self) -> int:
         return self.expression.shape[-1]
 
+    @property
+    def points_at_rest(self) -> Float[Tensor, "B K 3"]:
+        """The points of the mean head, metres, relative to `origin`."""
+        return self.base[:, :3].transpose(1, 2)
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> PointRig:
         """The same rig elsewhere or in another floating type."""
 
@@ -108,6 +113,14 @@ class PointRig:
         return replace(
             self, base=self.base[index], shape=self.shape[index], expression=self.expression[index],
             pose=self.pose[index], normal=self.normal[index],
+        )  # fmt: skip
+
+    def gathered(self, index: Int[Tensor, "N K"]) -> PointRig:
+        """A rig of other points in every row, chosen from this one's."""
+        assert len(self.base) == 1
+        pick = [x[0][:, index].movedim(1, 0) for x in (self.base, self.shape, self.expression, self.pose)]
+        return replace(
+            self, base=pick[0], shape=pick[1], expression=pick[2], pose=pick[3], normal=self.normal[0][index]
         )  # fmt: skip
 
     def neutral(self, identity: Float[Tensor, "*B S"]) -> Float[Tensor, "N 12 K"]:

@@ -46,7 +46,7 @@ class Measurement:
 
     def residual(self, points: Float[Tensor, "N 2 K"]) -> Float[Tensor, "N 2 R"]:
         """Standardised residuals of points and pairs."""
-        return self.rows((points - self.points)) * self.precision
+        return self.rows(points - self.points) * self.precision
 
     def rows(self, x: Tensor) -> Tensor:
         """(N, 2, K) → (N, 2, R): the points and the differences of the pairs."""

@@ -1,0 +1,182 @@
+"""A fit's data as the solver wants them: chosen points, precisions, and frames brought to the head's scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from model.asset import SurfacePoints
+from model.head import HeadModel
+from model.landmarks import CONTOUR_ROWS, contour_row
+from tracker.fit.config import FitConfig
+from tracker.fit.points import IBUG, MEDIAPIPE, PointSet
+from tracker.fit.priors import FacePrior, face_prior
+from tracker.fit.result import FaceFit
+from tracker.fit.rig import PointRig, Pose, build_rig, project
+from tracker.fit.rigid import rigid_start
+from tracker.fit.solve import Measurement, solve_identity
+
+JAW_LINE = 17
+INDEPENDENT_FRAMES = 4
+"""Errors of landmarks are mostly common to all frames of a person: many frames say as much on identity as this many."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Frames ready to be solved: their rig, measurements on the scale of the head, and the rigid start.
+
+    `scale` (px/m) and `centre` (px) undo the normalisation; `rest` are the points of the mean head, rigidly placed.
+    """
+
+    rig: PointRig
+    seen: Measurement
+    start: Pose
+    rest: Float[Tensor, "N 2 K"]
+    scale: Float[Tensor, "N"]
+    centre: Float[Tensor, "N 2"]
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    def at(self, index: Tensor) -> View:
+        return View(
+            self.rig.at(index), self.seen.at(index), self.start.at(index), self.rest[index], self.scale[index],
+            self.centre[index],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What all frames of a fit share.
+
+    Attributes:
+        points: the chosen landmarks.
+        rig: at these points; where the jaw line is `moving`, at the 79 × 17 points of its table, then the others.
+        precision: 1/σ of points and pairs, 1/m.
+    """
+
+    head: HeadModel
+    config: FitConfig
+    points: PointSet
+    rig: PointRig
+    moving: bool
+    prior: FacePrior
+    precision: Float[Tensor, "R"]
+    pairs: Int[Tensor, "P 2"]
+
+    @property
+    def device(self) -> torch.device:
+        return self.rig.base.device
+
+    @staticmethod
+    def of(head: HeadModel, scheme: str, config: FitConfig) -> Problem:
+        device = head.template.device
+        points, surface = chosen_points(head, scheme)
+        precision = 1 / (config.noise * np.concatenate([points.sigma, points.pair_sigma]))
+        return Problem(
+            head=head,
+            config=config,
+            points=points,
+            rig=build_rig(head.asset, surface).to(device),
+            moving=scheme == "ibug68",
+            prior=face_prior(head.asset, config).to(device),
+            precision=torch.from_numpy(precision).float().to(device),
+            pairs=torch.from_numpy(points.pairs).to(device),
+        )
+
+    def view(self, points: Float[np.ndarray, "N M 2"], confidence: Float[np.ndarray, "N"]) -> View:
+        """Chosen points and a rigid start. Raises ValueError where the number of points is not the scheme's."""
+        if points.shape[1] <= self.points.index.max():
+            raise ValueError(f"got {points.shape[1]} landmarks, the scheme has at least {self.points.index.max() + 1}")
+        image = torch.from_numpy(points[:, self.points.index].transpose(0, 2, 1).copy()).float().to(self.device)
+        middle = image.mean(2)
+        weight = self.precision[: image.shape[2]].square()
+        rig = self.rig.gathered(self._seen_from(torch.eye(3)[None])) if self.moving else self.rig
+        rotation, scale, shift = rigid_start(image - middle[..., None], rig.points_at_rest, weight)
+        if self.moving:  # the jaw line is where the head's turn puts it
+            rig = self.rig.gathered(self._seen_from(rotation))
+            rotation, scale, shift = rigid_start(image - middle[..., None], rig.points_at_rest, weight)
+        centre = middle + shift
+        face = image.new_zeros(len(image), self.prior.low.shape[0])
+        start = Pose(face, rotation, image.new_zeros(len(image), 3))
+        facing = torch.einsum("nj,bkj->nk" if len(rig.normal) == 1 else "nj,nkj->nk", rotation[:, 2], rig.normal)
+        visible = ((facing + 0.35) / 0.7).clamp(0.05, 1.0)
+        pair_visible = torch.minimum(visible[:, self.pairs[:, 0]], visible[:, self.pairs[:, 1]])
+        trust = torch.from_numpy(confidence).to(visible)[:, None]
+        weight = torch.cat([visible, pair_visible], 1) * trust
+        normalised = (image - centre[..., None]) / scale[:, None, None]
+        seen = Measurement(normalised, weight, self.precision, self.pairs, self.config.robust)
+        return View(rig, seen, start, project(rig, rig.base, start), scale, centre)
+
+    def _seen_from(self, rotation: Float[Tensor, "N 3 3"]) -> Int[Tensor, "N K"]:
+        """Points of the rig that the 68 landmarks are on heads turned so."""
+        line = contour_row(rotation)[:, None] * JAW_LINE + torch.arange(JAW_LINE, device=rotation.device)
+        others = torch.arange(CONTOUR_ROWS * JAW_LINE, self.rig.n_points, device=rotation.device)
+        return torch.cat([line, others.expand(len(line), -1)], 1).to(self.device)
+
+    def solve_identity(self, view: View, owner: Int[Tensor, "N"], people: int) -> tuple[Tensor, Pose]:
+        """Identities (people, S) and the poses of their frames."""
+        mean = view.scale.new_zeros(people, self.rig.n_shape)
+        frames_each = len(view) / people
+        weight = self.config.identity_weight * max(1.0, frames_each / INDEPENDENT_FRAMES)
+        steps = self.config.identity_steps
+        return solve_identity(view.rig, owner, view.seen, self.prior, mean, weight, view.start, steps)
+
+    def record(
+        self, view: View, neutral: Tensor, identity: Tensor, pose: Pose, confidence: Float[np.ndarray, "N"]
+    ) -> FaceFit:
+        """Undo the normalisation: pixels of the full frame, rotation about the root joint."""
+        rig, e = self.rig, self.rig.n_expression
+        flip = torch.tensor([1.0, -1.0], device=self.device)
+        scale = view.scale * pose.camera[:, 0].exp()
+        at_origin = view.centre + view.scale[:, None] * pose.camera[:, 1:]
+        root = rig.root_joint(identity, pose.face[:, :e])
+        offset = torch.einsum("nij,nj->ni", pose.rotation, root - rig.origin) - root
+        translation = at_origin + scale[:, None] * flip * offset[:, :2]
+
+        fitted = project(view.rig, neutral, pose)
+        distance = (fitted - view.seen.points).square().sum(1).sqrt()[:, self.points.inner].mean(1)
+        corners = neutral[:, :3, list(self.points.outer_eyes)]
+        error = distance / (corners[..., 0] - corners[..., 1]).square().sum(1).sqrt() * (view.scale / scale)
+        eyes = pose.face[:, e + 3 :].unflatten(1, (2, 2))
+        trust = torch.from_numpy(confidence).to(error) / (1 + (error / 0.05).square())
+
+        def array(x: Tensor) -> np.ndarray:
+            return x.detach().cpu().numpy().astype(np.float32)
+
+        return FaceFit(
+            shape=array(identity),
+            expression=array(pose.face[:, :e]),
+            pose=array(roma.rotmat_to_rotvec(pose.rotation)),
+            neck=np.zeros((len(pose), 3), np.float32),
+            jaw=array(pose.face[:, e : e + 3]),
+            eyes=array(torch.nn.functional.pad(eyes, (0, 1)).flatten(1)),
+            camera=array(torch.cat([scale[:, None], translation], 1)),
+            error_px=array(distance * view.scale),
+            error=array(error),
+            confidence=array(trust),
+            seen=np.ones(len(pose), bool),
+        )
+
+
+def chosen_points(head: HeadModel, scheme: str) -> tuple[PointSet, SurfacePoints]:
+    """The points of a scheme and where they are on the head."""
+    marks = head.asset.landmarks
+    if scheme not in ("mediapipe478", "ibug68"):
+        raise ValueError(f"unknown landmark scheme {scheme!r}; the fit knows mediapipe478 and ibug68")
+    if marks is None or (scheme == "mediapipe478" and marks.mediapipe478 is None):
+        raise ValueError(f"head {head.asset.name} has no {scheme} landmarks; use another detector or head")
+    if scheme == "mediapipe478":
+        assert marks.mediapipe478 is not None
+        points, surface = MEDIAPIPE, marks.mediapipe478
+    else:
+        assert np.array_equal(IBUG.index, np.arange(68))
+        line, rest = marks.contour, marks.static51
+        face = np.concatenate([line.face.reshape(-1), rest.face])
+        return IBUG, SurfacePoints(face, np.concatenate([line.barycentric.reshape(-1, 3), rest.barycentric]))
+    return points, SurfacePoints(surface.face[points.index], surface.barycentric[points.index])
