@@ -32,7 +32,7 @@ LID_EDGE = 3
 
 _SYMMETRIC_FIELDS = 15
 _SEED = 20
-_STEP = 2.0**-13  # directions are multiples of this, an eighth of an 8-bit step: the file is half the size
+_STEP = 2.0**-13  # directions are multiples of this, a thirtieth of an 8-bit step: the file is half the size
 
 
 def albedo(
@@ -70,7 +70,7 @@ def _field(surface: Surface, rng: np.random.Generator, symmetric: bool) -> Float
     """A smooth change of the skin's colour: a random mixture of lightness, blood and pigment over a random field."""
     wave = rng.normal(size=(24, 3)) * rng.uniform(18.0, 70.0, size=(24, 1))  # radians per metre
     phase, share = rng.uniform(0, 2 * np.pi, 24), rng.normal(size=24) / np.sqrt(12)
-    ink = 0.005 * rng.normal() * np.array([1.0, 0.68, 0.52]) + 0.002 * rng.normal() * np.array([0.1, -0.8, -0.65])
+    ink = 0.007 * rng.normal() * np.array([1.0, 0.68, 0.52]) + 0.003 * rng.normal() * np.array([0.1, -0.8, -0.65])
 
     def at(points: np.ndarray) -> np.ndarray:
         return np.cos(points @ wave.T + phase) @ share

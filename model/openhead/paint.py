@@ -5,7 +5,7 @@ turns it into a linear model by differences. Colours are mixed as linear RGB ref
 are those of the base head (metres; eyes at y = 0; nose tip at y = −0.037, mouth at −0.067, bottom of the chin at
 −0.111).
 
-Skin colours span CIELAB L* 31 to 74 (±2σ), somewhat beyond the group means of K. Xiao et al., "Characterising the
+Skin colours span CIELAB L* 31 to 76 (±2σ), somewhat beyond the group means of K. Xiao et al., "Characterising the
 variations in ethnic skin colours: a new calibrated data base for human skin" (Skin Research and Technology, 2017).
 """
 
@@ -22,7 +22,7 @@ from model.openhead.uv import CHARTS, smoothstep
 IRIS = 0.0059  # radius, metres: the human iris is 11.8 mm across
 PUPIL = 0.0021
 
-DARK_SKIN, LIGHT_SKIN = (31.0, 11.5, 14.5), (74.0, 13.0, 18.5)  # CIELAB, D65
+DARK_SKIN, LIGHT_SKIN = (31.0, 11.5, 14.5), (76.0, 11.5, 17.5)  # CIELAB, D65
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,17 @@ def srgb_encoded(linear: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
 
 
+def srgb_decoded(encoded: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """The inverse of `srgb_encoded`."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4)
+
+
 def _skin(surface: Surface, look: Look) -> Float[np.ndarray, "n 3"]:
     region, p = surface.region, surface.point
     x, y, z = np.abs(p[:, 0]), p[:, 1], p[:, 2]
-    dark, light = linear_rgb(DARK_SKIN), linear_rgb(LIGHT_SKIN)
-    base = 0.5 * (dark + light) + look.lightness * 0.25 * (light - dark)
+    dark, light = srgb_encoded(linear_rgb(DARK_SKIN)), srgb_encoded(linear_rgb(LIGHT_SKIN))
+    # mixed as encoded, so that the linear model built from this reaches both ends without leaving skin colours
+    base = srgb_decoded(0.5 * (dark + light) + look.lightness * 0.25 * (light - dark))
 
     # Blood: absorbs green and blue. Where it shows: cheeks, nose, ears, chin, lids.
     cheeks = _blob(p, (0.042, -0.030, 0.075), (0.020, 0.017, 0.04))
