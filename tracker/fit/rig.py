@@ -48,7 +48,7 @@ class Pose:
         """The rows of `index`."""
         return Pose(self.face[index], self.rotation[index], self.camera[index])
 
-    def moved(self, step: Float[Tensor, "N C+6"]) -> Pose:
+    def moved(self, step: Float[Tensor, "N D"]) -> Pose:
         """The pose after a step in (face, rotation on the left, camera)."""
         n = self.face.shape[1]
         rotation = roma.rotvec_to_rotmat(step[:, n : n + 3]) @ self.rotation
