@@ -21,13 +21,14 @@ from model.openhead.cut import GROUPS, HeadMesh, cut_head, fit_sphere, head_orig
 from model.openhead.identity import build_identity
 from model.openhead.morph import Carrier, carrier
 from model.openhead.regions import regions
-from model.openhead.rings import quad_graph
+from model.openhead.rings import QuadGraph, concentric_rings, quad_graph
 from model.openhead.source import BaseMesh, read_base_mesh, read_face_unit
 from model.openhead.uv import relay
 
 NAME = "openhead-1"
 DEFAULT_PATH = Path(__file__).parents[1] / "assets" / "openhead.npz"
 
+BORDER_REACH = (1.0, 0.8, 0.5, 0.2, 0.05)  # how much the neck's rings, from the border up, follow its levelling
 OPENING_HELD = 0.4  # part of identity's change of the lids' opening that is taken away
 LANDMARKS_PATH = Path(__file__).parent / "landmarks.npz"
 
@@ -66,7 +67,8 @@ def build_geometry() -> Geometry:
     open_lips = mesh.vertices + identity.mean
     origin = head_origin_of(mesh, open_lips)
     lips = contact.seal(contact.lips(graph, mesh), open_lips)
-    template = carry.symmetric(lips.closed(open_lips, contact.LIP_OVERLAP)) - origin
+    closed = lips.closed(open_lips, contact.LIP_OVERLAP)
+    template = carry.symmetric(closed + level_border(graph, mesh, closed)) - origin
     lids = contact.left_lids(graph, mesh)
     shapedirs = keep_contact(carry, lips, contact.seal(lids, template), identity.directions)
 
@@ -101,7 +103,21 @@ def keep_contact(
     for i in range(directions.shape[-1]):
         field = left_lids.closed(lips.closed(directions[..., i]), share=OPENING_HELD)
         kept[..., i] = carry.mirrored(left_lids.closed(carry.mirrored(field), share=OPENING_HELD))
-    return kept
+    return kept[..., np.argsort(-(kept**2).sum(axis=(0, 1)), kind="stable")]
+
+
+def level_border(graph: QuadGraph, mesh: HeadMesh, vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "V 3"]:
+    """Offsets that bring the neck's border into its plane, fading over the rings above."""
+    start, beside = (int(v) for v in mesh.source_vertex[mesh.border[:2]])
+    on_border = set(mesh.source_vertex[mesh.border].tolist())
+    kept = set(mesh.source_vertex.tolist())
+    above = next(v for v in graph.neighbours[start] if v in kept and v not in on_border)
+    rings = mesh.index_of_source[concentric_rings(graph, start, beside, above, len(BORDER_REACH))]
+    ring = vertices[rings[0]] - vertices[rings[0]].mean(axis=0)
+    normal = np.linalg.svd(ring)[2][2]
+    offsets = np.zeros_like(vertices)
+    offsets[rings] = np.array(BORDER_REACH)[:, None, None] * (-(ring @ normal)[:, None] * normal)
+    return offsets
 
 
 def alignment_weights(mesh: HeadMesh) -> Float[np.ndarray, " V"]:

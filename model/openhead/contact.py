@@ -70,11 +70,10 @@ def _find_slit(
     inwards: tuple[float, ...],
 ) -> Slit:
     """The slit whose line and neighbours are given by base-mesh vertices; see `LIP_LINE`."""
-    to_head = {int(v): i for i, v in enumerate(mesh.source_vertex) if v >= 0}
     start, towards, out, inside = line
     outer = concentric_rings(graph, start, towards, out, len(outwards))
     inner = concentric_rings(graph, start, towards, inside, 1 + len(inwards))[1:]
-    rings = np.vectorize(to_head.__getitem__)(np.concatenate([outer, inner]))
+    rings = mesh.index_of_source[np.concatenate([outer, inner])]
     x, y = mesh.vertices[rings[0], 0], mesh.vertices[rings[0], 1]
     first, last = int(np.argmin(x)), int(np.argmax(x))
     n = len(x)

@@ -58,6 +58,14 @@ class HeadMesh:
     border: Int[np.ndarray, " _"]
     eye_directions: Float[np.ndarray, "E 3"]
 
+    @property
+    def index_of_source(self) -> Int[np.ndarray, " N"]:
+        """Index in the head of every vertex of the base mesh up to the last one used, −1 where it is not."""
+        known = np.flatnonzero(self.source_vertex >= 0)
+        index = np.full(self.source_vertex.max() + 1, -1)
+        index[self.source_vertex[known]] = known
+        return index
+
     def vertices_of(self, *groups: str) -> Int[np.ndarray, " _"]:
         """Indices of the vertices of the named groups."""
         return np.flatnonzero(np.isin(self.vertex_group, [GROUPS.index(group) for group in groups]))

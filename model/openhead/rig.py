@@ -19,6 +19,8 @@ PARENTS = np.array([-1, ROOT, NECK, NECK, NECK])
 
 ROOT_SHARE = {"neck01": 0.8, "neck02": 0.45, "neck03": 0.1}
 """Part of the weight of MakeHuman's three neck bones that stays with the root; all bones below are the root's."""
+ROOT_SPAN = (0.12, 0.70)
+"""Smoothed shares that become 0 and 1: the border of the neck stays where it is."""
 TORSO = ("spine01", "clavicle", "breast", "shoulder01", "upperarm01")
 
 
@@ -65,20 +67,18 @@ def skinning_weights(
     Root and neck come from MakeHuman's weights, smoothed; the jaw's are those with which its rotation explains
     `jaw_open` best.
     """
-    root_share, torso = np.zeros(len(vertices)), np.zeros(len(vertices))
-    bone_weights = read_bone_weights()
-    to_head = {int(v): i for i, v in enumerate(mesh.source_vertex) if v >= 0}
-    for bone, (index, weight) in bone_weights.items():
+    torso = np.zeros(mesh.source_vertex.max() + 1)
+    for bone, (index, weight) in read_bone_weights().items():
         share = 1.0 if bone.startswith(TORSO) else ROOT_SHARE.get(bone, 0.0)
-        if share:
-            for v, w in zip(index.tolist(), weight.tolist(), strict=True):
-                if v in to_head:
-                    torso[to_head[v]] += share * w
+        here = index < len(torso)
+        torso[index[here]] += share * weight[here]
     laplacian = mesh_laplacian(mesh)
-    skin = np.zeros(len(vertices), dtype=bool)
-    skin[mesh.vertices_of("skin")] = True
-    root_share[skin] = smooth(torso, laplacian, 8.0)[skin]
-    root_share = np.clip(root_share, 0.0, 1.0)
+    skin = mesh.vertices_of("skin")
+    root_share = np.zeros(len(vertices))
+    root_share[skin] = torso[mesh.source_vertex[skin]]
+    root_share[skin] = smooth(root_share, laplacian, 8.0)[skin]
+    low, high = ROOT_SPAN
+    root_share = np.clip((root_share - low) / (high - low), 0.0, 1.0)
 
     jaw = _jaw_weights(mesh, vertices, jaw_open, hinge, laplacian)
     weights = np.zeros((len(vertices), len(JOINTS)))
