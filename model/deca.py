@@ -16,7 +16,7 @@ from model.detail_decoder import DetailDecoder
 from model.encoder import Encoder
 from model.head import HeadModel
 from model.landmarks import HeadLandmarks
-from model.mesh import Mesh
+from model.mesh import Mesh, vertex_normals
 from model.params import Appearance, Camera, CropCamera, FaceParams
 from model.uv import UVLayout
 from model.views import (
@@ -56,6 +56,7 @@ class Reconstruction:
 
     Attributes:
         mesh: coarse, metres, camera axes.
+        normals: unit, of the mesh's vertices.
         landmarks: iBUG-68 with the moving jaw line, metres, camera axes.
         landmarks_fixed: the 68 points that stay on the surface.
         projected: `landmarks` in the crop, [−1, 1], x right and y down.
@@ -65,6 +66,7 @@ class Reconstruction:
     """
 
     mesh: Mesh
+    normals: Float[Tensor, "batch V 3"]
     landmarks: Float[Tensor, "batch 68 3"]
     landmarks_fixed: Float[Tensor, "batch 68 3"]
     projected: Float[Tensor, "batch 68 2"]
@@ -148,15 +150,17 @@ class DECA(nn.Module):
     def decode(self, face: FaceParams, appearance: Appearance, camera: CropCamera) -> Reconstruction:
         """Codes to a mesh, its landmarks and its maps (eq. 1, 2 and 10)."""
         mesh = self.head.mesh(face)
+        normals = vertex_normals(mesh)
         landmarks = self.points.ibug68(face)
         displacement = self.detail_decoder(face.jaw, face.expression, appearance.detail).float()
         return Reconstruction(
             mesh=mesh,
+            normals=normals,
             landmarks=landmarks,
             landmarks_fixed=self.points.ibug68_fixed(face),
             projected=project_crop(camera, landmarks)[..., :2],
             displacement=displacement,
-            detail=self.surface(mesh, displacement),
+            detail=self.surface(mesh, displacement, normals),
             albedo=self.albedo(appearance.albedo),
         )
 
@@ -185,7 +189,7 @@ class DECA(nn.Module):
         self, reconstruction: Reconstruction, camera: Camera, height: int, width: int
     ) -> tuple[Float[Tensor, "batch 3 H W"], Float[Tensor, "batch 1 H W"]]:
         """The grey, detailed head and its alpha."""
-        surface = look(reconstruction.mesh, camera, height, width)
+        surface = look(reconstruction.mesh, camera, height, width, reconstruction.normals)
         return shape_view(surface, detail_normal_view(surface, reconstruction.detail.normals, self.layout))
 
     def pictures(
@@ -197,7 +201,9 @@ class DECA(nn.Module):
         width: int,
     ) -> Pictures:
         """Rasterise once and make every picture; `model.camera.lift` gives the camera of a crop or of its frame."""
-        return self.pictures_of(look(reconstruction.mesh, camera, height, width), reconstruction, light)
+        return self.pictures_of(
+            look(reconstruction.mesh, camera, height, width, reconstruction.normals), reconstruction, light
+        )
 
     def pictures_of(
         self, surface: Surface, reconstruction: Reconstruction, light: Float[Tensor, "batch 9 3"]

@@ -57,22 +57,28 @@ class DetailSurface(nn.Module):
         fixed = np.zeros((1, 1), np.float32) if asset.fixed_displacement is None else asset.fixed_displacement
         self.register_buffer("fixed", _resized(torch.from_numpy(fixed), layout.size), persistent=False)
 
-    def forward(self, mesh: Mesh, displacement: Float[Tensor, "*batch h w"]) -> DetailMaps:
+    def forward(
+        self,
+        mesh: Mesh,
+        displacement: Float[Tensor, "*batch h w"],
+        normals: Float[Tensor, "*batch V 3"] | None = None,
+    ) -> DetailMaps:
         """M'_uv = M_uv + (D · mask + fixed) · N_uv and its normals.
 
         Args:
             mesh: coarse, camera axes.
             displacement: D, metres; resized to the layout's size.
+            normals: of the mesh's vertices, where they are known already.
         """
-        masked = _resized(displacement, self.layout.size) * self.mask + self.fixed
-        normals = vertex_normals(mesh)
+        masked = _resized(displacement, self.layout.size) * self.mask
+        normals = vertex_normals(mesh) if normals is None else normals
         smooth = self.layout.carry(normals)
         positions = self.layout.carry(mesh.vertices)
         if self.curved:
             positions = positions + curved_offset(mesh.vertices, normals, positions, self.layout)
-        positions = positions + masked[..., None, :, :] * smooth
+        positions = positions + masked[..., None, :, :] * smooth + self.fixed * smooth
         detailed = surface_normals(positions)
-        return DetailMaps(masked, positions, self.mask * detailed + (1 - self.mask) * smooth)
+        return DetailMaps(masked + self.fixed, positions, self.mask * detailed + (1 - self.mask) * smooth)
 
 
 def detail_mask(asset: HeadAsset, layout: UVLayout) -> Float[Tensor, "H W"]:

@@ -29,11 +29,13 @@ class Surface:
 
     Attributes:
         mesh: in camera axes.
+        normals: unit, of the mesh's vertices.
         fragments: the triangle at every pixel.
         barycentric: where in the triangle; a function of the vertices where they need a gradient.
     """
 
     mesh: Mesh
+    normals: Float[Tensor, "*batch V 3"]
     fragments: Fragments
     barycentric: Float[Tensor, "*batch H W 3"]
 
@@ -55,18 +57,24 @@ class Surface:
         return (self.fragments.face >= 0).to(self.barycentric.dtype)[..., None, :, :]
 
 
-def look(mesh: Mesh, camera: Camera, height: int, width: int) -> Surface:
-    """Rasterise a mesh (camera axes, metres) for a picture of any aspect ratio."""
+def look(
+    mesh: Mesh, camera: Camera, height: int, width: int, normals: Float[Tensor, "*batch V 3"] | None = None
+) -> Surface:
+    """Rasterise a mesh (camera axes, metres) for a picture of any aspect ratio.
+
+    Args:
+        normals: of the mesh's vertices, where they are known already.
+    """
     points = project_with_depth(camera, mesh.vertices)
     fragments = rasterise(points, mesh.faces, height, width)
     needs_gradient = points.requires_grad and torch.is_grad_enabled()
     weights = barycentrics(points, mesh.faces, fragments) if needs_gradient else fragments.barycentric
-    return Surface(mesh, fragments, weights)
+    return Surface(mesh, vertex_normals(mesh) if normals is None else normals, fragments, weights)
 
 
 def normal_view(surface: Surface) -> Float[Tensor, "*batch 3 H W"]:
     """Smooth normals in camera axes: the vertices', interpolated and, as in DECA, not made unit length again."""
-    return surface.carry(vertex_normals(surface.mesh)).movedim(-1, -3)
+    return surface.carry(surface.normals).movedim(-1, -3)
 
 
 def detail_normal_view(
