@@ -1,0 +1,1 @@
+"""Landmark embeddings of openhead: found by detection on renders, then calibrated on photographs."""
