@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from model.asset import JOINTS, HeadAsset, Landmarks, SurfacePoints
+from model.io.flame import is_flame, load_flame
 
 SCHEMA = "decatrack-head/1"
 
@@ -78,13 +80,20 @@ def save_head(asset: HeadAsset, path: str | Path) -> str:
 
 
 def load_head(name_or_path: str | Path = "openhead") -> HeadAsset:
-    """Read a head: ``openhead``, the head that the package carries, or the path of a file that `save_head` wrote.
+    """Read a head: ``openhead``, the head that the package carries, or the path of a file that `save_head` wrote, of a
+    FLAME model or of a folder with one (`model.io.flame`).
 
     Floats come back as float32, integers as int64, whatever the file stores.
 
     Raises:
-        ValueError: no such head, not a head file, or its arrays do not fit together.
+        ValueError: no such head, not a head file, or its arrays do not fit together; for FLAME, which file is missing
+            and where it is offered.
     """
+    if is_flame(name_or_path):
+        flame = load_flame(name_or_path)
+        arrays = _stored(flame)
+        _check(arrays, str(name_or_path))
+        return dataclasses.replace(flame, digest=_digest(arrays))
     source, label = _locate(name_or_path)
     try:
         with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -109,7 +118,7 @@ def _locate(name_or_path: str | Path) -> tuple[Path | Traversable, str]:
         return shipped, "openhead"
     path = Path(name_or_path)
     if not path.is_file():
-        raise ValueError(f"head {path}: no such file; give 'openhead' or the path of a head file")
+        raise ValueError(f"head {path}: no such file; give 'openhead', the path of a head file or a FLAME folder")
     return path, str(path)
 
 

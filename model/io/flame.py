@@ -147,7 +147,7 @@ def _five_joints(
     if parents.tolist() != [-1, 0, 1, 1, 1] or weights.shape[-1] != 5 or posedirs.shape[-1] != 36:
         raise ValueError(
             f"{path}: {joints} joints with parents {parents.tolist()} and {posedirs.shape[-1]} pose correctives; "
-            "known are FLAME's five joints (root, neck, jaw, left eye, right eye) and the four of the models without a jaw"
+            "known are FLAME's five joints (root, neck, jaw, left eye, right eye) and the four of models without a jaw"
         )
     return {"parents": parents, "joint_regressor": regressor, "weights": weights, "posedirs": posedirs}
 
