@@ -21,20 +21,23 @@ from pathlib import Path
 import numpy as np
 import roma
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int
+from torch.nn.functional import avg_pool2d
 
 from model.asset import HeadAsset
+from model.camera import project
 from model.head import HeadModel
 from model.io.assets import load_head
+from model.mesh import Mesh
 from model.params import Camera, FaceParams
 from model.render import textured_view
 from model.shading import albedo_texture
-from tracker.image import resize, warp
+from tracker.image import warp
 from tracker.video import VideoWriter
+from training.scenery import SIDE, as_filmed, room, surroundings
 
 FPS = 25.0
-SIDE = 512
-_NOISE = 0.012  # standard deviation of the sensor's noise at mid grey, of [0, 1]
+_LENGTH = 10.0  # s; the performance repeats after that
 _CRF = 23.0  # H.264's default, which most clips on the net are coded with
 
 
@@ -77,20 +80,20 @@ def truth_path(video: str | Path) -> Path:
     return Path(video).with_suffix(".truth.npz")
 
 
-def astronaut_path(seconds: float = 6.0) -> AstronautTruth:
+def astronaut_path(seconds: float | int = 6.0) -> AstronautTruth:
     """A hand-held camera: slow drifts and a livelier sway of the picture's place, size and roll."""
     t = np.arange(round(seconds * FPS)) / FPS
     face = np.array([225.0, 122.0])  # centre of her face, px of the photograph
-    zoom = 2.2 * (1 + 0.12 * np.sin(2 * np.pi * t / 5.1) + 0.02 * np.sin(2 * np.pi * t / 1.3 + 1))
-    roll = np.deg2rad(9.0 * np.sin(2 * np.pi * t / 4.3 + 0.4) + 1.5 * np.sin(2 * np.pi * t / 1.1))
-    x = SIDE / 2 + 55 * np.sin(2 * np.pi * t / 3.7) + 9 * np.sin(2 * np.pi * t / 0.9 + 2)
-    y = SIDE / 2 + 10 + 38 * np.sin(2 * np.pi * t / 4.7 + 1.2) + 7 * np.sin(2 * np.pi * t / 1.2)
+    zoom = 2.65 * (1 + 0.1 * np.sin(2 * np.pi * t / 5.1) + 0.015 * np.sin(2 * np.pi * t / 1.3 + 1))
+    roll = np.deg2rad(7.0 * np.sin(2 * np.pi * t / 4.3 + 0.4) + 1.2 * np.sin(2 * np.pi * t / 1.1))
+    x = SIDE / 2 + 45 * np.sin(2 * np.pi * t / 3.7) + 8 * np.sin(2 * np.pi * t / 0.9 + 2)
+    y = 231 + 26 * np.sin(2 * np.pi * t / 4.7 + 1.2) + 6 * np.sin(2 * np.pi * t / 1.2)
     A = zoom[:, None, None] * _rotation(roll)
     shift = np.stack([x, y], axis=-1) - A @ face
     return AstronautTruth(t, np.concatenate([A, shift[..., None]], axis=-1))
 
 
-def write_astronaut(path: str | Path, seconds: float = 6.0, seed: int = 0) -> AstronautTruth:
+def write_astronaut(path: str | Path, seconds: float | int = 6.0, seed: int = 0) -> AstronautTruth:
     """Write the clip, and the truth beside it.
 
     Raises:
@@ -106,7 +109,7 @@ def write_astronaut(path: str | Path, seconds: float = 6.0, seed: int = 0) -> As
     with VideoWriter(path, (SIDE, SIDE), FPS, crf=_CRF) as writer:
         for time, T in zip(truth.time, truth.T_frame_from_photo, strict=True):
             image = warp(photo, T, (SIDE, SIDE), border="reflect", cubic=True)
-            writer.write(_as_filmed(image / 255.0, rng), float(time))
+            writer.write(as_filmed(image / 255.0, rng), float(time))
     np.savez_compressed(truth_path(path), time=truth.time, T_frame_from_photo=truth.T_frame_from_photo)
     return truth
 
@@ -117,13 +120,13 @@ def load_astronaut(path: str | Path) -> AstronautTruth:
         return AstronautTruth(data["time"], data["T_frame_from_photo"])
 
 
-def openhead_motion(asset: HeadAsset, seconds: float = 10.0, seed: int = 0) -> OpenheadTruth:
+def openhead_motion(asset: HeadAsset, seconds: float | int = 10.0, seed: int = 0) -> OpenheadTruth:
     """A made-up performance: smooth in time, every unit within its range, turns within ±30° yaw and ±15° pitch."""
     t = np.arange(round(seconds * FPS)) / FPS
     rng = np.random.default_rng(seed)
     names = asset.expression_names
     expression = np.zeros((len(t), len(names)))
-    for unit, curve in _performance(t, seconds).items():
+    for unit, curve in _performance(t).items():
         sides = [name for name in (unit, f"{unit}Left", f"{unit}Right") if name in names]
         if not sides:
             raise ValueError(f"head {asset.name} has no expression '{unit}'; the clip needs openhead")
@@ -132,20 +135,20 @@ def openhead_motion(asset: HeadAsset, seconds: float = 10.0, seed: int = 0) -> O
             expression[:, column] = np.clip(expression[:, column] + curve, 0.0, 1.0)
 
     talk = 0.5 + 0.5 * np.sin(2 * np.pi * t / 0.37) * np.sin(2 * np.pi * t / 1.13 + 0.5)
-    spells = _bumps(t, [(0.17, 0.2, 1), (0.47, 0.16, 1), (0.83, 0.2, 1)], seconds)
+    spells = _bumps(t, [(0.17, 0.2, 1.0), (0.47, 0.16, 1.0), (0.83, 0.2, 1.0)])
     jaw = np.zeros((len(t), 3))
-    jaw[:, 0] = 0.2 * talk * spells + 0.3 * _bumps(t, [(0.66, 0.1, 1)], seconds)
+    jaw[:, 0] = 0.2 * talk * spells + 0.3 * _bumps(t, [(0.66, 0.1, 1.0)])
 
-    yaw = np.deg2rad(30) * np.sin(2 * np.pi * t / 5.0) * _fade(t, seconds)
-    pitch = np.deg2rad(13) * np.sin(2 * np.pi * t / 3.7 + 0.6) * _fade(t, seconds)
-    roll = np.deg2rad(7) * np.sin(2 * np.pi * t / 4.4 + 2.0) * _fade(t, seconds)
+    yaw = np.deg2rad(30) * np.sin(2 * np.pi * t / 5.0) * _begin(t)
+    pitch = np.deg2rad(13) * np.sin(2 * np.pi * t / 3.7 + 0.6) * _begin(t)
+    roll = np.deg2rad(7) * np.sin(2 * np.pi * t / 4.4 + 2.0) * _begin(t)
     euler = torch.from_numpy(np.stack([yaw, pitch, roll], axis=-1))
     pose = roma.rotmat_to_rotvec(roma.euler_to_rotmat("YXZ", euler))
 
     gaze = np.zeros((len(t), 3))
     glances = [(0.1, 0.3), (0.25, -0.35), (0.4, 0.0), (0.55, 0.35), (0.7, -0.25), (0.88, 0.0)]
-    gaze[:, 1] = _steps(t / seconds, glances)
-    gaze[:, 0] = _steps(t / seconds, [(0.15, 0.12), (0.35, -0.15), (0.6, 0.15), (0.8, 0.0)])
+    gaze[:, 1] = _steps(t, glances)
+    gaze[:, 0] = _steps(t, [(0.15, 0.12), (0.35, -0.15), (0.6, 0.15), (0.8, 0.0)])
 
     shape = np.zeros(asset.shapedirs.shape[-1])
     shape[:30] = 0.8 * rng.standard_normal(min(30, len(shape)))
@@ -160,10 +163,10 @@ def openhead_motion(asset: HeadAsset, seconds: float = 10.0, seed: int = 0) -> O
         eyes=_float(np.concatenate([gaze, gaze], axis=-1)),
     )
     light = np.zeros((9, 3))
-    light[0] = (2.6, 2.55, 2.5)
-    light[1] = (-0.35, -0.3, -0.25)  # a warm lamp from the left of the picture, above, in front
-    light[2] = (0.45, 0.43, 0.4)
-    light[3] = (0.75, 0.72, 0.7)
+    light[0] = (3.3, 3.2, 3.1)
+    light[1] = (-0.5, -0.44, -0.38)  # a warm lamp from the left of the picture, above, in front
+    light[2] = (0.6, 0.56, 0.5)
+    light[3] = (1.0, 0.96, 0.92)
     light[5] = 0.15
     return OpenheadTruth(
         f"{asset.name}:{asset.digest}", t, params, _follow(asset, params, t), _float(light), _float(albedo)
@@ -171,7 +174,7 @@ def openhead_motion(asset: HeadAsset, seconds: float = 10.0, seed: int = 0) -> O
 
 
 def write_openhead(
-    path: str | Path, asset: HeadAsset | None = None, seconds: float = 10.0, seed: int = 0
+    path: str | Path, asset: HeadAsset | None = None, seconds: float | int = 10.0, seed: int = 0
 ) -> OpenheadTruth:
     """Render the clip, and write the truth beside it.
 
@@ -185,19 +188,18 @@ def write_openhead(
     head = HeadModel(asset)
     texture = albedo_texture(_float(asset.albedo_mean), _float(asset.albedo_basis), truth.albedo).clamp(0, 1)
     uv, uv_faces = _float(asset.uv), torch.from_numpy(asset.uv_faces.astype(np.int64))
-    room = _room(np.random.default_rng(seed + 1))
+    hem = torch.from_numpy(np.flatnonzero(asset.template[:, 1] < asset.template[:, 1].min() + 0.006))  # of the neck
+    wall = room(np.random.default_rng(seed + 1))
     rng = np.random.default_rng(seed + 2)
     with VideoWriter(path, (SIDE, SIDE), FPS, crf=_CRF) as writer:
         for row, time in enumerate(truth.time):
-            s, t = truth.camera.s[row], truth.camera.t[row]
-            fine = Camera(2 * s, 2 * t)  # twice the size, then halved: smooth edges
             mesh = head.mesh(_row(truth.params, row))
-            view = textured_view(mesh, fine, texture, uv, uv_faces, 2 * SIDE, 2 * SIDE, truth.light)
-            colour = torch.nn.functional.avg_pool2d(view.image, 2).movedim(0, -1).numpy()
-            alpha = torch.nn.functional.avg_pool2d(view.alpha, 2).movedim(0, -1).numpy()
-            neck = mesh.vertices[mesh.vertices[:, 1].argmin()] * s
-            behind = _background(room, s.item(), (t[0].item(), t[1].item() - neck[1].item()))
-            writer.write(_as_filmed(colour.clip(0, 1) + (1 - alpha) * behind, rng), float(time))
+            camera = Camera(truth.camera.s[row], truth.camera.t[row])
+            colour, alpha = _render(mesh, camera, texture, uv, uv_faces, truth.light)
+            border = project(camera, mesh.vertices[hem]).mean(0)
+            behind, cloth, front = surroundings(wall, camera.s.item(), (border[0].item(), border[1].item()))
+            picture = colour + (1 - alpha) * behind
+            writer.write(as_filmed(picture + front * (cloth - picture), rng), float(time))
     params, camera = truth.params, truth.camera
     np.savez_compressed(
         truth_path(path),
@@ -218,15 +220,18 @@ def load_openhead(path: str | Path) -> OpenheadTruth:
         params = FaceParams(**{key: torch.from_numpy(data[key]) for key in _FIELDS})
         camera = torch.from_numpy(data["camera"])
         light, albedo = torch.from_numpy(data["light"]), torch.from_numpy(data["albedo"])
-        return OpenheadTruth(str(data["head"]), data["time"], params, Camera(camera[:, 0], camera[:, 1:]), light, albedo)
+        return OpenheadTruth(
+            str(data["head"]), data["time"], params, Camera(camera[:, 0], camera[:, 1:]), light, albedo
+        )
 
 
 _FIELDS = ("shape", "expression", "pose", "neck", "jaw", "eyes")
 
 
-def _performance(t: Float[np.ndarray, "T"], seconds: float) -> dict[str, Float[np.ndarray, "T"]]:
-    """Curves of the expression units; a name without a side moves both. (when, how long, how much), of the length."""
-    blinks = [(when, 0.32 / seconds, 1.0) for when in (0.06, 0.22, 0.37, 0.52, 0.74, 0.93)]
+def _performance(t: Float[np.ndarray, "T"]) -> dict[str, Float[np.ndarray, "T"]]:
+    """Curves of the expression units; a name without a side moves both. (when, how long, how much), parts of
+    the performance."""
+    blinks = [(when, 0.32 / _LENGTH, 1.0) for when in (0.06, 0.22, 0.37, 0.52, 0.74, 0.93)]
     plan = {
         "eyeBlink": blinks,
         "eyeBlinkLeft": [(0.63, 0.06, 1.0)],  # a wink
@@ -245,33 +250,37 @@ def _performance(t: Float[np.ndarray, "T"], seconds: float) -> dict[str, Float[n
         "mouthStretchLeft": [(0.4, 0.08, 0.6)],
         "noseSneer": [(0.76, 0.08, 0.5)],
     }
-    return {unit: _bumps(t, bumps, seconds) for unit, bumps in plan.items()}
+    return {unit: _bumps(t, bumps) for unit, bumps in plan.items()}
 
 
-def _bumps(
-    t: Float[np.ndarray, "T"], bumps: list[tuple[float, float, float]], seconds: float
-) -> Float[np.ndarray, "T"]:
-    """A sum of raised cosines (centre, width, height); centre and width as parts of the clip's length."""
+def _bumps(t: Float[np.ndarray, "T"], bumps: list[tuple[float, float, float]]) -> Float[np.ndarray, "T"]:
+    """A sum of raised cosines (centre, width, height); centre and width as parts of the performance."""
+    part = t / _LENGTH % 1.0
     curve = np.zeros_like(t)
     for centre, width, height in bumps:
-        phase = np.clip((t / seconds - centre) / width, -0.5, 0.5)
+        phase = np.clip((part - centre) / width, -0.5, 0.5)
         curve += height * (0.5 + 0.5 * np.cos(2 * np.pi * phase))
     return curve
 
 
-def _steps(part: Float[np.ndarray, "T"], steps: list[tuple[float, float]]) -> Float[np.ndarray, "T"]:
-    """Quick moves from one value to the next (when, to what), eased over two hundredths of the length."""
-    curve, value = np.zeros_like(part), 0.0
+def _steps(t: Float[np.ndarray, "T"], steps: list[tuple[float, float]]) -> Float[np.ndarray, "T"]:
+    """Quick moves from one value to the next (when, to what), eased over a fifth of a second."""
+    part = t / _LENGTH % 1.0
+    curve, value = np.zeros_like(t), 0.0
     for when, target in steps:
-        ease = np.clip((part - when) / 0.02, 0, 1)
-        curve += (target - value) * ease * ease * (3 - 2 * ease)
+        curve += (target - value) * _ease((part - when) * _LENGTH / 0.2)
         value = target
     return curve
 
 
-def _fade(t: Float[np.ndarray, "T"], seconds: float) -> Float[np.ndarray, "T"]:
-    """Begin and end at rest: the first and last half second ease in and out."""
-    return np.clip(np.minimum(t, seconds - t) / 0.5, 0, 1) ** 0.5
+def _begin(t: Float[np.ndarray, "T"]) -> Float[np.ndarray, "T"]:
+    """From rest to full motion in the first second."""
+    return _ease(t)
+
+
+def _ease(x: Float[np.ndarray, "T"]) -> Float[np.ndarray, "T"]:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
 
 
 def _follow(asset: HeadAsset, params: FaceParams, t: Float[np.ndarray, "T"]) -> Camera:
@@ -286,46 +295,25 @@ def _follow(asset: HeadAsset, params: FaceParams, t: Float[np.ndarray, "T"]) -> 
     return Camera(scale, torch.stack([_float(x) - scale * centre[:, 0], _float(y) + scale * centre[:, 1]], dim=-1))
 
 
-def _room(rng: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
-    """A wall, a shelf of coloured things and lights, out of focus; larger than the frame, [0, 1]."""
-    side = 2 * SIDE
-    y, x = np.mgrid[:side, :side] / side
-    wall = np.array([0.42, 0.44, 0.46]) + 0.12 * (y - x)[..., None] * np.array([1.0, 0.8, 0.5])
-    for _ in range(70):
-        x0, y0, w, h = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.02, 0.16), rng.uniform(0.04, 0.3)
-        inside = _soft(w - np.abs(x - x0), 0.012) * _soft(h - np.abs(y - y0), 0.012)
-        wall += 0.6 * inside[..., None] * (rng.uniform(0.08, 0.8, 3) - wall)
-    for _ in range(14):
-        disc = _soft(rng.uniform(0.01, 0.03) - np.hypot(x - rng.uniform(), y - rng.uniform()), 0.005)
-        wall += 0.5 * disc[..., None] * (np.array([1.0, 0.9, 0.7]) - wall)
-    return wall
-
-
-def _soft(distance: Float[np.ndarray, "..."], blur: float) -> Float[np.ndarray, "..."]:
-    """1 inside, 0 outside of an edge at distance 0."""
-    return np.clip(0.5 + distance / (2 * blur), 0, 1)
-
-
-def _background(
-    room: Float[np.ndarray, "H W 3"], s: float, neck: tuple[float, float]
-) -> Float[np.ndarray, "H W 3"]:
-    """What is behind the head: the room, which moves half as much as the head does, and shoulders under the neck."""
-    zoom = 0.5 + 0.5 * s / 1400
-    T = np.array([[zoom, 0, 0.5 * (neck[0] - zoom * 2 * SIDE)], [0, zoom, 0.5 * (neck[1] - zoom * 2 * SIDE)]])
-    T[:, 2] += SIDE * np.array([0.25, 0.0])
-    picture = warp((255 * room).round().astype(np.uint8), T, (SIDE, SIDE), border="reflect") / 255.0
-    y, x = (np.mgrid[:SIDE, :SIDE] + 0.5 - np.array([neck[1], neck[0]])[:, None, None]) / s  # metres from the neck
-    shoulders = _soft(y + 0.035 - 0.22 * np.abs(x) ** 1.5 / 0.2**1.5 * 0.5, 0.004)
-    collar = 0.02 * np.sin(400 * y + 60 * x**2)
-    cloth = np.array([0.16, 0.22, 0.33]) + (collar - 0.25 * np.abs(x))[..., None] * np.array([0.3, 0.35, 0.4])
-    return picture + shoulders[..., None] * (cloth - picture)
-
-
-def _as_filmed(image: Float[np.ndarray, "H W 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
-    """A picture in [0, 1] with a sensor's noise, stronger where it is bright, finer in colour than in light."""
-    grain = 0.8 * rng.standard_normal((*image.shape[:2], 1)) + 0.6 * rng.standard_normal(image.shape)
-    noisy = image + _NOISE * np.sqrt(0.3 + 1.4 * image.clip(0, 1)) * grain
-    return (255 * noisy.clip(0, 1)).round().astype(np.uint8)
+def _render(
+    mesh: Mesh,
+    camera: Camera,
+    texture: Float[torch.Tensor, "3 h w"],
+    uv: Float[torch.Tensor, "VT 2"],
+    uv_faces: Int[torch.Tensor, "F 3"],
+    light: Float[torch.Tensor, "9 3"],
+) -> tuple[Float[np.ndarray, "512 512 3"], Float[np.ndarray, "512 512 1"]]:
+    """Colour (times alpha) and alpha of the frame. Four samples a pixel make smooth edges; only the head's part of the
+    frame is rendered."""
+    points = project(camera, mesh.vertices)
+    x0, y0 = points.amin(0).floor().long().clamp(0, SIDE - 1).tolist()
+    x1, y1 = points.amax(0).ceil().long().clamp(1, SIDE).tolist()
+    fine = Camera(2 * camera.s, 2 * (camera.t - camera.t.new_tensor([x0, y0])))
+    view = textured_view(mesh, fine, texture, uv, uv_faces, 2 * (y1 - y0), 2 * (x1 - x0), light)
+    colour, alpha = np.zeros((SIDE, SIDE, 3)), np.zeros((SIDE, SIDE, 1))
+    colour[y0:y1, x0:x1] = avg_pool2d(view.image.clamp(0, 1.0), 2).movedim(0, -1).numpy()
+    alpha[y0:y1, x0:x1] = avg_pool2d(view.alpha, 2).movedim(0, -1).numpy()
+    return colour, alpha
 
 
 def _rotation(angle: Float[np.ndarray, "T"]) -> Float[np.ndarray, "T 2 2"]:
@@ -343,7 +331,7 @@ def _float(values: np.ndarray) -> torch.Tensor:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; exit status 2 for a user's mistake."""
-    parser = argparse.ArgumentParser(prog="python -m training.clips", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m training.clips", description="Clips with known answers.")
     parser.add_argument("clip", choices=["astronaut", "openhead"])
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.mp4")
     parser.add_argument("--seconds", type=float, help="length (default: 6 of the astronaut, 10 of openhead)")
