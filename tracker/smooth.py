@@ -35,6 +35,8 @@ FAINT = 0.1
 """Confidence below which a measurement does not become noisier still."""
 NOISIEST = 3.0
 """What seems to be noise beyond this multiple of the usual is taken to be motion: a shaking hand, say."""
+CAUTION = 0.5
+"""The part of the usual noise that a causal filter takes for granted: it cannot wait and measure."""
 LEVELS = (1.0, 2.0)
 """The cut-offs that are tried, as multiples of the lowest; the last resort is the frame rate, which passes all."""
 ACCEPT = (1.2, 1.6)
@@ -169,7 +171,9 @@ def _smooth_segment(part: Track, config: SmoothConfig, pivot: np.ndarray, anchor
     channels = _to_channels(part, pose, pivot, anchor)
     kinds = [POSE, *channels.kinds]
     noise = np.array([kind.noise for kind in kinds])
-    if not causal:
+    if causal:
+        noise *= CAUTION
+    else:
         noise = np.fmin(_noise(pose, channels.values, part.valid), NOISIEST * noise)
 
     trust = np.maximum(part.confidence.astype(np.float64), FAINT)
