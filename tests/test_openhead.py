@@ -57,12 +57,12 @@ class Case:
 @pytest.fixture(scope="module")
 def case() -> Case:
     asset = load_head()
-    distance, mirror = KDTree(asset.template).query(asset.template * MIRROR)
-    assert distance.max() < 1e-7
+    distance, nearest = KDTree(asset.template).query(asset.template * MIRROR)
+    assert np.max(distance) < 1e-7
     edges = np.concatenate([asset.faces[:, [0, 1]], asset.faces[:, [1, 2]]])
     count = len(asset.template)
     graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    return Case(asset, HeadModel(asset), mirror, connected_components(graph, directed=False)[1])
+    return Case(asset, HeadModel(asset), np.asarray(nearest), connected_components(graph, directed=False)[1])
 
 
 def visible(case: Case, vertices: np.ndarray, of: np.ndarray, pitch: float = 0.0) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from model.openhead.contact import LIP_OVERLAP, Slit, meeting
+from model.openhead.cut import GROUPS
 from model.openhead.morph import Carrier
 from model.openhead.rig import mesh_laplacian, smooth
 from model.openhead.source import read_face_unit
@@ -89,10 +90,10 @@ def read_units(carry: Carrier, vertices: Float[np.ndarray, "V 3"], lips: Slit) -
     """
     laplacian = mesh_laplacian(carry.mesh)
 
-    teeth = carry.mesh.vertices_of("upper_teeth")
+    soft = (carry.mesh.vertex_group != GROUPS.index("upper_teeth"))[:, None]
 
     def refined(stem: str, unit: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "V 3"]:
-        unit[teeth] = 0.0
+        unit = unit * soft
         if stem in SMOOTHED:
             unit = smooth(unit, laplacian, SMOOTHED[stem])
         if stem in LIPS:

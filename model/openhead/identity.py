@@ -39,12 +39,12 @@ POSE_LIKE = (
 STRENGTH = {
     "head": 0.14,
     "forehead": 0.17,
-    "eyebrows": 0.20,
+    "eyebrows": 0.24,
     "eyes": 0.17,
-    "nose": 0.18,
-    "mouth": 0.15,
+    "nose": 0.21,
+    "mouth": 0.20,
     "ears": 0.20,
-    "chin": 0.17,
+    "chin": 0.20,
     "cheek": 0.20,
     "neck": 0.18,
 }
