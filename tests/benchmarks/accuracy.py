@@ -35,9 +35,9 @@ from tracker.fit import FaceFit, fit_photos
 from tracker.fit.points import MEDIAPIPE
 from tracker.image import read_image
 from tracker.observation import Frame, Observations
-from tracker.pipeline import load_model, observe, track_video
+from tracker.pipeline import face_centre, load_model, observe, track_video, with_landmarks
 from tracker.resume import DetectionStore
-from tracker.smooth import SmoothConfig
+from tracker.smooth import SmoothConfig, smooth_track
 from tracker.track import Track
 from tracker.video import open_video
 
@@ -75,10 +75,14 @@ class Bench:
     folder: Path
     limit: int | None
 
-    def track(self, video: Path, **smooth) -> Track:
+    def track(self, video: Path, config: TrackConfig | None = None) -> Track:
         """The whole tracker on a video; its detections are kept, so that a second run of it only fits."""
-        config = replace(self.config, smooth=SmoothConfig(**smooth)) if smooth else self.config
-        return track_video(open_video(video), config, store=self.store(video))
+        return track_video(open_video(video), config or self.config, store=self.store(video))
+
+    def smoothed(self, track: Track, config: SmoothConfig) -> Track:
+        """As the pipeline does it."""
+        pivot = self.head.skeleton.template[0].double().numpy()
+        return with_landmarks(smooth_track(track, config, pivot, face_centre(self.head)), self.head)
 
     def observations(self, video: Path) -> Observations:
         """What the detector saw of the longest face."""
@@ -283,7 +287,7 @@ def distance_to_detector(head: HeadModel, seen: Observations, track: Track) -> f
     at = np.searchsorted(seen.frame, track.frame[rows])
     inner = MEDIAPIPE.index[MEDIAPIPE.inner]
     pixels = camera[..., :1] * points[:, inner, :2] * (1, -1) + camera[..., 1:]
-    return float(100 * np.mean(np.linalg.norm(pixels - seen.points[at][:, inner], axis=2).mean(1) / eyes))
+    return float(100 * np.mean(np.linalg.norm(pixels - seen.of_scheme(at)[:, inner], axis=2).mean(1) / eyes))
 
 
 def judge(video: Path, task: Path, track: Track) -> dict[str, np.ndarray]:
@@ -350,7 +354,7 @@ def smoothing(bench: Bench) -> None:
 
     path = bench.folder / "astronaut.mp4"
     truth = write_astronaut(path)
-    raw = bench.track(path, method="none")
+    raw = bench.track(path, replace(bench.config, smooth=SmoothConfig("none")))
     T = truth.T_frame_from_photo[raw.frame]
     A, shift = T[:, :, :2], T[:, None, :, 2]
     # The photograph does not change, so in it the landmarks stand still: where, the track's own mean says.
@@ -358,15 +362,16 @@ def smoothing(bench: Bench) -> None:
     true = (A[:, None] @ still[None, :, :, None])[..., 0] + shift
     errors = {}
     for method in ("none", "kalman", "causal"):
-        track = bench.track(path, method=method)
+        track = bench.smoothed(raw, SmoothConfig(method))
         error = track.landmarks - true
         quick = error - gaussian_filter1d(error, track.fps / (2 * np.pi * SLOW_HZ), axis=0)
         errors[method] = [float(np.sqrt(np.mean(np.sum(part**2, axis=2)))) for part in (error, quick)]
         late = [lag(track.landmarks[:, :, axis].mean(1), true[:, :, axis].mean(1)) for axis in (0, 1)]
         less = [100 * (1 - now / before) for now, before in zip(errors[method], errors["none"], strict=True)]
         print(
-            f"  {method}: RMS error {errors[method][0]:.3f} px ({less[0]:.0f} % less), of it quicker than {SLOW_HZ:g} Hz "
-            f"{errors[method][1]:.3f} px ({less[1]:.0f} % less); lag {late[0]:+.2f}, {late[1]:+.2f} frames"
+            f"  {method}: RMS error {errors[method][0]:.3f} px ({less[0]:.0f} % less), "
+            f"of it quicker than {SLOW_HZ:g} Hz {errors[method][1]:.3f} px ({less[1]:.0f} % less); "
+            f"lag {late[0]:+.2f}, {late[1]:+.2f} frames"
         )
         if method != "none":
             bench.report.goal(f"smoothing: lag of {method}, frames", max(map(abs, late)), 0.5)
