@@ -150,7 +150,8 @@ class Associator:
         confidence[rows] = face.confidence
         span = slice(first, last + 1)
         assert self._scheme is not None
-        return Observations(frame[span], time[span], shot[span], points, seen, confidence, self._scheme, self._size)
+        columns = (frame[span], time[span], shot[span], points, seen, confidence)
+        return Observations(*columns, scheme=self._scheme, size=self._size, kept=self._keep)
 
 
 def _place(found: Detection) -> tuple[Float[np.ndarray, "2"], float]:

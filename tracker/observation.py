@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+POINTS_OF_SCHEME = {"mediapipe478": 478, "ibug68": 68}
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -40,11 +42,12 @@ class Observations:
 
     Attributes:
         frame, time, shot: source frame index, presentation time (s), index of the shot.
-        points: landmarks, px; rows that are not `seen` are zero.
+        points: landmarks, px; rows that are not `seen` are zero. Use `of_scheme` where `kept` may be given.
         seen: whether the detector found the face in that frame.
         confidence: [0, 1], 0 where not seen.
         scheme: as in `Detection`.
         size: width, height of the video, px.
+        kept: which points of the scheme `points` holds; None is all. An hour of all 478 would take 340 MB.
     """
 
     frame: Int[np.ndarray, "T"]
@@ -55,3 +58,12 @@ class Observations:
     confidence: Float[np.ndarray, "T"]
     scheme: str
     size: tuple[int, int]
+    kept: Int[np.ndarray, "N"] | None = None
+
+    def of_scheme(self, rows: Int[np.ndarray, "R"]) -> Float[np.ndarray, "R M 2"]:
+        """The points of some rows at their places in the scheme, px; points that were not kept are zero."""
+        if self.kept is None:
+            return self.points[rows]
+        spread = np.zeros((len(rows), POINTS_OF_SCHEME[self.scheme], 2), self.points.dtype)
+        spread[:, self.kept] = self.points[rows]
+        return spread

@@ -19,6 +19,7 @@ from tracker.associate import Associator
 from tracker.config import TrackConfig
 from tracker.detect import Detector, open_detector
 from tracker.fit import FaceFit, fit_face
+from tracker.fit.points import points_used
 from tracker.observation import Detection, Observations
 from tracker.resume import DetectionStore
 from tracker.shots import number_shots
@@ -92,7 +93,7 @@ def observe(
     store: DetectionStore | None = None,
 ) -> list[Observations]:
     """Detect the faces of every frame and say who is who; the list is sorted by time on screen."""
-    associator = Associator(video.size)
+    associator = Associator(video.size, keep=points_used(detector.scheme))
     done = 0
     for chunk in _chunks(video, config.chunk):
         known = store.load(chunk.number) if store else None

@@ -41,14 +41,14 @@ def fit_face(observations: Observations, head: HeadModel, config: FitConfig | No
     confidence = observations.confidence.astype(np.float32)
 
     sampled = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED)).round().astype(int))]
-    view = problem.view(observations.points[sampled], confidence[sampled])
+    view = problem.view(observations.of_scheme(sampled), confidence[sampled])
     keys = view.at(choose_keyframes(view.seen.points, view.start.rotation, view.rest, config.keyframes))
     owner = torch.zeros(len(keys), dtype=torch.long, device=problem.device)
     identity, _ = problem.solve_identity(keys, owner, 1)
 
     parts = []
     for chunk in _chunks(rows, config.chunk):
-        view = problem.view(observations.points[chunk], confidence[chunk])
+        view = problem.view(observations.of_scheme(chunk), confidence[chunk])
         neutral = view.rig.neutral(identity.expand(len(chunk), -1) if problem.moving else identity)
         pose = solve_frames(view.rig, neutral, view.seen, problem.prior, view.start, config.steps)
         parts.append(problem.record(view, neutral, identity.expand(len(chunk), -1), pose, confidence[chunk]))

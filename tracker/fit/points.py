@@ -98,3 +98,15 @@ _IBUG_PAIRS = (
 )
 IBUG = _point_set(_IBUG_GROUPS, _IBUG_PAIRS, set(range(17, 68)), (36, 45))
 """All 68 iBUG points, the contour with a low weight."""
+
+
+def points_used(scheme: str) -> Int[np.ndarray, "K"]:
+    """The points of a scheme that the fit reads; the others need not be kept.
+
+    Raises:
+        ValueError: an unknown scheme.
+    """
+    sets = {"mediapipe478": MEDIAPIPE, "ibug68": IBUG}
+    if scheme not in sets:
+        raise ValueError(f"unknown landmark scheme {scheme!r}; the fit knows {' and '.join(sets)}")
+    return sets[scheme].index
