@@ -31,7 +31,7 @@ from model.io.assets import load_head
 from model.mesh import Mesh
 from model.params import Camera, FaceParams
 from model.render import textured_view
-from model.shading import albedo_texture
+from model.shading import albedo_texture, sh_shading
 from tracker.image import warp
 from tracker.video import VideoWriter
 from training.scenery import SIDE, as_filmed, room, surroundings
@@ -163,11 +163,13 @@ def openhead_motion(asset: HeadAsset, seconds: float | int = 10.0, seed: int = 0
         eyes=_float(np.concatenate([gaze, gaze], axis=-1)),
     )
     light = np.zeros((9, 3))
-    light[0] = (3.3, 3.2, 3.1)
-    light[1] = (-0.5, -0.44, -0.38)  # a warm lamp from the left of the picture, above, in front
-    light[2] = (0.6, 0.56, 0.5)
-    light[3] = (1.0, 0.96, 0.92)
-    light[5] = 0.15
+    light[0] = (2.1, 2.05, 2.0)
+    light[1] = (-0.33, -0.29, -0.25)  # a warm lamp from the left of the picture, above, in front
+    light[2] = (0.38, 0.36, 0.33)
+    light[3] = (0.58, 0.56, 0.54)
+    light[5] = 0.1
+    if asset.albedo_mean is not None:
+        light *= 0.49 / float(asset.albedo_mean.mean())  # exposed for the skin
     return OpenheadTruth(
         f"{asset.name}:{asset.digest}", t, params, _follow(asset, params, t), _float(light), _float(albedo)
     )
@@ -303,16 +305,19 @@ def _render(
     uv_faces: Int[torch.Tensor, "F 3"],
     light: Float[torch.Tensor, "9 3"],
 ) -> tuple[Float[np.ndarray, "512 512 3"], Float[np.ndarray, "512 512 1"]]:
-    """Colour (times alpha) and alpha of the frame. Four samples a pixel make smooth edges; only the head's part of the
-    frame is rendered."""
+    """Colour (times alpha) and alpha of the frame. Four samples a pixel make smooth edges; light, which costs
+    most, is worked out once a pixel, and only the head's part of the frame is rendered."""
     points = project(camera, mesh.vertices)
     x0, y0 = points.amin(0).floor().long().clamp(0, SIDE - 1).tolist()
     x1, y1 = points.amax(0).ceil().long().clamp(1, SIDE).tolist()
     fine = Camera(2 * camera.s, 2 * (camera.t - camera.t.new_tensor([x0, y0])))
-    view = textured_view(mesh, fine, texture, uv, uv_faces, 2 * (y1 - y0), 2 * (x1 - x0), light)
+    view = textured_view(mesh, fine, texture, uv, uv_faces, 2 * (y1 - y0), 2 * (x1 - x0))
+    covered = avg_pool2d(view.alpha, 2)
+    normals = (avg_pool2d(view.normals, 2) / covered.clamp(min=1e-3)).movedim(0, -1)
+    lit = avg_pool2d(view.image, 2).movedim(0, -1) * sh_shading(normals.flatten(0, 1), light).view(normals.shape)
     colour, alpha = np.zeros((SIDE, SIDE, 3)), np.zeros((SIDE, SIDE, 1))
-    colour[y0:y1, x0:x1] = avg_pool2d(view.image.clamp(0, 1.0), 2).movedim(0, -1).numpy()
-    alpha[y0:y1, x0:x1] = avg_pool2d(view.alpha, 2).movedim(0, -1).numpy()
+    colour[y0:y1, x0:x1] = lit.clamp(0, 1).numpy()
+    alpha[y0:y1, x0:x1] = covered.movedim(0, -1).numpy()
     return colour, alpha
 
 
