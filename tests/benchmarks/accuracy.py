@@ -55,9 +55,11 @@ class Report:
     """Prints figures and remembers the goals that were missed."""
 
     missed: list[str] = field(default_factory=list)
+    checked: int = 0
 
     def goal(self, what: str, value: float, bound: float, unit: str = "", at_least: bool = False) -> None:
         met = value >= bound if at_least else value <= bound
+        self.checked += 1
         sign = "≥" if at_least else "≤"
         print(f"  {'pass' if met else 'FAIL'}  {what}: {value:.3g}{unit} (goal {sign} {bound:g}{unit})", flush=True)
         if not met:
@@ -410,7 +412,8 @@ def main() -> int:
         for name in arguments.sections or SECTIONS:
             print(f"{name}:", flush=True)
             SECTIONS[name](bench)
-    print(f"{len(report.missed)} goals missed: {'; '.join(report.missed)}" if report.missed else "all goals met")
+    missed = f"; missed: {', '.join(report.missed)}" if report.missed else ""
+    print(f"{report.checked - len(report.missed)} of {report.checked} goals met{missed}")
     return 1 if report.missed else 0
 
 
