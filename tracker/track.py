@@ -81,6 +81,11 @@ class Track:
         """Ids of the faces, ascending."""
         return tuple(int(i) for i in np.unique(self.face))
 
+    @property
+    def expression_range(self) -> tuple[float, float] | None:
+        """Limits of the expression: (0, 1) for openhead, None where it is unbounded."""
+        return (0.0, 1.0) if self.head.startswith("openhead") else None
+
     def of_face(self, face: int) -> Track:
         """The rows of one face, in frame order.
 
@@ -238,8 +243,8 @@ def _check(track: Track, where: str) -> None:
     require(bool((np.diff(track.time)[same] >= 0).all()), "times of a face must not go back")
     require(bool((np.diff(track.shape, axis=0)[same] == 0).all()), "shape must be the same in all rows of a face")
     _check_range(track.confidence, 0.0, 1.0, "confidence", where)
-    if track.head.startswith("openhead"):
-        _check_range(track.expression, 0.0, 1.0, "expression of openhead", where)
+    if track.expression_range is not None:
+        _check_range(track.expression, *track.expression_range, "expression of openhead", where)
     require(bool((track.camera[:, 0] > 0).all()), "the scale of the camera must be positive")
     for name in ("pose", "neck", "jaw", "eyes"):
         angle = np.linalg.norm(getattr(track, name).reshape(-1, 3), axis=1)
