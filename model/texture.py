@@ -52,12 +52,14 @@ def extract_texture(
     inside = (grid.abs() <= 1).all(-1)
     # What the picture shows at the texel's pixel. Over a pixel, depth (px) changes by the slope.
     column, row = (points[..., k, :, :].long().clamp(0, size - 1) for k, size in ((0, width), (1, height)))
-    seen = look(mesh, camera, height, width).fragments.depth.flatten(-2)
-    seen = seen.gather(-1, (row * width + column).flatten(-2)).reshape(row.shape)
+    surface = look(mesh, camera, height, width)
+    seen = surface.fragments.depth.flatten(-2).gather(-1, (row * width + column).flatten(-2)).reshape(row.shape)
     facing = normals[..., 2, :, :]
     slope = (1 - facing.square()).clamp(min=0).sqrt() / facing.clamp(min=_FACING)
     hidden = seen - points[..., 2, :, :] > tolerance * camera.s[..., None, None] + slope
-    visible = inside & (facing > _FACING) & ~hidden & (layout.covered > 0)
+    # At the silhouette, colours of the background would be mixed in.
+    unmixed = sample(surface.alpha, grid, outside="zeros")[..., 0, :, :] > 0.999
+    visible = inside & unmixed & (facing > _FACING) & ~hidden & (layout.covered > 0)
     return ExtractedTexture(sample(image, grid), visible.to(image.dtype)[..., None, :, :])
 
 

@@ -44,12 +44,12 @@ class Surface:
     ) -> Float[Tensor, "*batch H W C"]:
         """Vertex attributes at the pixels; `faces` where they belong to other vertices, e.g. those of the texture."""
         faces = self.mesh.faces if faces is None else faces
-        attributes = attributes.expand(*self.fragments.face.shape[:-2], -1, -1)
         return interpolate(attributes, faces, self.fragments, self.barycentric)
 
     def grid(self, layout: UVLayout) -> Float[Tensor, "*batch H W 2"]:
         """Sampling coordinates of the pixels in UV maps."""
-        return self.carry(layout.grid, layout.uv_faces)
+        batch = self.fragments.face.shape[:-2]
+        return self.carry(layout.grid.expand(*batch, -1, -1), layout.uv_faces)
 
     @property
     def alpha(self) -> Float[Tensor, "*batch 1 H W"]:

@@ -129,12 +129,12 @@ def test_vertex_masks(tiny_head: HeadAsset, tmp_path: Path) -> None:
         (lambda f: (f / "generic_model.pkl").write_bytes(b"hello"), "damaged pickle"),
         (
             lambda f: (f / "generic_model.pkl").write_bytes(pickle.dumps({"f": 1})),
-            "not a FLAME model, without v_template",
+            "without v_template",
         ),
         (lambda f: (f / "head_template.obj").write_text("f 1 2 3"), "not a triangle with texture vertices"),
         (
             lambda f: (f / "head_template.obj").write_text("vt 0 0\nf 1/1 2/1 3/1"),
-            "triangles are not those of the model",
+            "are not those of the model",
         ),
         (lambda f: (f / "uv_face_mask.png").write_bytes(b"hello"), "not a picture"),
         (lambda f: (f / "FLAME_albedo_from_BFM.npz").write_bytes(b"hello"), "not an .npz"),

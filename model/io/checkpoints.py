@@ -136,7 +136,7 @@ def _read_published(path: Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises almost anything for a file that is none of its own
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"weights {path}: not a checkpoint that can be read safely ({reason}); {_OFFER}") from error
     missing = [name for name in PUBLISHED_NAMES.values() if not isinstance(content, dict) or name not in content]
     if missing:
