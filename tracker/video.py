@@ -84,20 +84,19 @@ class Video:
     def _decode(self) -> Iterator[Frame]:
         count = 0
         problem = None
-        if self._plain:
-            for frame in _decode_decord(self):
-                count += 1
-                yield frame
-        if count < self.frames:  # decord absent, not trusted, or stopped early
-            decoder = _Decoder(self)
+        decoders: list[_Decord | _PyAV] = [_Decord(self), _PyAV(self)] if self._plain else [_PyAV(self)]
+        for decoder in decoders:
             for frame in decoder.run(skip=count):
                 count += 1
                 yield frame
             problem = decoder.problem
-        if problem or count < 0.98 * self.frames - 2:
-            self.truncated = (
-                f"{self.path}: truncated or damaged: {count} of about {self.frames} frames could be decoded"
-            )
+            if problem is None and self._is_whole(count):
+                return
+        self.truncated = f"{self.path}: truncated or damaged: {count} of about {self.frames} frames could be decoded"
+
+    def _is_whole(self, count: int) -> bool:
+        """Whether that is all; `frames` is an estimate, and frames before the first key frame do not decode."""
+        return count >= 0.98 * self.frames - 2
 
 
 def open_video(path: str | Path) -> Video:
@@ -185,7 +184,7 @@ def _frames(container, stream, errors: list[str]) -> Iterator[av.VideoFrame]:
             return
 
 
-class _Decoder:
+class _PyAV:
     """Decoding by PyAV: always right, as far as ffmpeg is."""
 
     def __init__(self, video: Video) -> None:
@@ -219,30 +218,41 @@ class _Decoder:
         return np.ascontiguousarray(image)
 
 
-def _decode_decord(video: Video) -> Iterator[Frame]:
-    """Frames by decord, up to its first error; none where it is absent or the file is not its kind."""
-    try:
-        import decord
-    except ImportError:
-        return
-    decord.logging.set_level(decord.logging.QUIET)
-    try:
-        reader = decord.VideoReader(str(video.path), num_threads=1)
-        count = len(reader)
-        times = reader.get_frame_timestamp(list(range(count)))[:, 0].astype(float)  # float32: good for the check only
-    except Exception:  # decord raises its own errors, and plain RuntimeErrors and IndexErrors
-        return
-    if count == 0 or np.abs(times * video.fps - np.arange(count)).max() > 0.05:
-        return
-    video.backend = "decord"
-    for index in range(count):
+class _Decord:
+    """Decoding by decord, where it can be trusted: see the top of this file."""
+
+    def __init__(self, video: Video) -> None:
+        self.video = video
+        self.problem: str | None = None
+
+    def run(self, skip: int = 0) -> Iterator[Frame]:
+        """Frames up to its first error, which becomes `problem`; so does being absent or the wrong tool."""
+        assert skip == 0, "decord comes first"
+        video = self.video
+        self.problem = "not decoded"
         try:
-            image = reader.next().asnumpy()
-        except (decord.DECORDError, StopIteration):
+            import decord
+        except ImportError:
             return
-        if (image.shape[1], image.shape[0]) != video.size:
+        decord.logging.set_level(decord.logging.QUIET)
+        try:
+            reader = decord.VideoReader(str(video.path), num_threads=1)
+            count = len(reader)
+            times = reader.get_frame_timestamp(list(range(count)))[:, 0].astype(float)  # float32: good for a check only
+        except Exception:  # decord raises its own errors, and plain RuntimeErrors and IndexErrors
             return
-        yield Frame(index, index / video.fps, image)
+        if count == 0 or np.abs(times * video.fps - np.arange(count)).max() > 0.05:
+            return  # the rate varies
+        video.backend = "decord"
+        for index in range(count):
+            try:
+                image = reader.next().asnumpy()
+            except (decord.DECORDError, StopIteration):
+                return
+            if (image.shape[1], image.shape[0]) != video.size:
+                return
+            yield Frame(index, index / video.fps, image)
+        self.problem = None
 
 
 class _Prefetch:
