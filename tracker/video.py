@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,10 +20,18 @@ import av
 import av.container
 import av.error
 import av.stream
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from tracker.decode import (
+    DecordDecoder,
+    Prefetch,
+    PyAVDecoder,
+    decoded,
+    displayed_size,
+    open_container,
+    picture_streams,
+)
 from tracker.observation import Frame
 
 _QUEUE_BYTES = 48_000_000  # decoded pictures waiting for the consumer
@@ -56,13 +62,13 @@ class Video:
     truncated: str | None = None
     backend: str = "pyav"
     _plain: bool = True
-    _running: list[_Prefetch] = field(default_factory=list)
+    _running: list[Prefetch] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in the order they are shown, decoded ahead in a background thread."""
         self.truncated = None
         width, height = self.size
-        prefetch = _Prefetch(self._decode(), max(2, min(16, _QUEUE_BYTES // (3 * width * height))))
+        prefetch = Prefetch(self._decode(), max(2, min(16, _QUEUE_BYTES // (3 * width * height))))
         self._running.append(prefetch)
         try:
             yield from prefetch
@@ -83,14 +89,13 @@ class Video:
 
     def _decode(self) -> Iterator[Frame]:
         count = 0
-        problem = None
-        decoders: list[_Decord | _PyAV] = [_Decord(self), _PyAV(self)] if self._plain else [_PyAV(self)]
-        for decoder in decoders:
+        for kind in (DecordDecoder, PyAVDecoder) if self._plain else (PyAVDecoder,):
+            decoder = kind(self.path, self.fps, self.size)
             for frame in decoder.run(skip=count):
+                self.backend = decoder.name
                 count += 1
                 yield frame
-            problem = decoder.problem
-            if problem is None and self._is_whole(count):
+            if decoder.problem is None and self._is_whole(count):
                 return
         self.truncated = f"{self.path}: truncated or damaged: {count} of about {self.frames} frames could be decoded"
 
@@ -106,12 +111,12 @@ def open_video(path: str | Path) -> Video:
         ValueError: the file is missing, is not a video, holds no pictures, or none that can be decoded.
     """
     path = Path(path)
-    with _open(path) as container:
-        if not _pictures(container):
+    with open_container(path) as container:
+        if not picture_streams(container):
             what = "holds only sound" if container.streams.audio else "holds no video stream"
             raise ValueError(f"{path}: {what}; a video with pictures is needed")
-        stream = _pictures(container)[0]
-        first = next(_frames(container, stream, []), None)
+        stream = picture_streams(container)[0]
+        first = next(decoded(container, stream, []), None)
         if first is None:
             raise ValueError(f"{path}: no frame can be decoded")
         fps = float(stream.average_rate or stream.guessed_rate or 25)
@@ -133,176 +138,9 @@ def open_video(path: str | Path) -> Video:
             and first.width * first.height <= _DECORD_PIXELS
             and not stream.start_time
         )
-        return Video(path, fps, _displayed(first, aspect), max(frames, 1), bool(container.streams.audio), _plain=plain)
-
-
-def _open(path: Path) -> av.container.InputContainer:
-    if path.is_dir():
-        raise ValueError(f"{path}: is a directory, not a video")
-    if not path.exists():
-        raise ValueError(f"{path}: no such file")
-    try:
-        if path.stat().st_size == 0:
-            raise ValueError(f"{path}: the file is empty")
-        return av.open(str(path), metadata_errors="ignore")
-    except PermissionError:
-        raise ValueError(f"{path}: cannot be read (permission denied)") from None
-    except (av.error.FFmpegError, OSError):
-        raise ValueError(f"{path}: not a video that can be read") from None
-
-
-def _pictures(container: av.container.InputContainer) -> list:
-    """The video streams, less the cover pictures of audio files."""
-    cover = av.stream.Disposition.attached_pic
-    return [stream for stream in container.streams.video if not stream.disposition & cover]
-
-
-def _displayed(frame: av.VideoFrame, aspect: Fraction) -> tuple[int, int]:
-    width, height = max(1, round(frame.width * aspect)), frame.height
-    return (height, width) if frame.rotation % 180 else (width, height)
-
-
-def _frames(container, stream, errors: list[str]) -> Iterator[av.VideoFrame]:
-    """Frames that decode; what does not is stepped over and noted in `errors`."""
-    stream.thread_type = "AUTO"
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.error.FFmpegError as error:  # the file ends in the middle of a packet
-            errors.append(str(error))
-            packet = None
-        try:
-            yield from stream.decode(packet)
-        except av.error.EOFError:
-            return
-        except av.error.FFmpegError as error:
-            errors.append(str(error))
-        if packet is None:
-            return
-
-
-class _PyAV:
-    """Decoding by PyAV: always right, as far as ffmpeg is."""
-
-    def __init__(self, video: Video) -> None:
-        self.video = video
-        self.problem: str | None = None
-
-    def run(self, skip: int = 0) -> Iterator[Frame]:
-        """Frames from the `skip`-th on."""
-        video = self.video
-        video.backend = "pyav"
-        errors: list[str] = []
-        with _open(video.path) as container:
-            stream = _pictures(container)[0]
-            stream.codec_context.thread_count = 0
-            last = -1.0
-            for index, picture in enumerate(_frames(container, stream, errors)):
-                time = picture.time
-                if time is None or time <= last:  # no stamp or a broken one: the average rate must do
-                    time = last + 1.0 / video.fps if index else 0.0
-                last = float(time)
-                if index >= skip:
-                    yield Frame(index, last, self._rgb(picture))
-        self.problem = errors[0] if errors else None
-
-    def _rgb(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
-        image = picture.to_ndarray(format=_RGB)
-        turns = round(picture.rotation / 90) % 4  # counter-clockwise
-        image = np.rot90(image, turns) if turns else image
-        if (image.shape[1], image.shape[0]) != self.video.size:  # pixels not square, or the size changes on the way
-            image = cv2.resize(image, self.video.size, interpolation=cv2.INTER_LINEAR)
-        return np.ascontiguousarray(image)
-
-
-class _Decord:
-    """Decoding by decord, where it can be trusted: see the top of this file."""
-
-    def __init__(self, video: Video) -> None:
-        self.video = video
-        self.problem: str | None = None
-
-    def run(self, skip: int = 0) -> Iterator[Frame]:
-        """Frames up to its first error, which becomes `problem`; so does being absent or the wrong tool."""
-        assert skip == 0, "decord comes first"
-        video = self.video
-        self.problem = "not decoded"
-        try:
-            import decord
-        except ImportError:
-            return
-        decord.logging.set_level(decord.logging.QUIET)
-        try:
-            reader = decord.VideoReader(str(video.path), num_threads=1)
-            count = len(reader)
-            times = reader.get_frame_timestamp(list(range(count)))[:, 0].astype(float)  # float32: good for a check only
-        except Exception:  # decord raises its own errors, and plain RuntimeErrors and IndexErrors
-            return
-        if count == 0 or np.abs(times * video.fps - np.arange(count)).max() > 0.05:
-            return  # the rate varies
-        video.backend = "decord"
-        for index in range(count):
-            try:
-                image = reader.next().asnumpy()
-            except (decord.DECORDError, StopIteration):
-                return
-            if (image.shape[1], image.shape[0]) != video.size:
-                return
-            yield Frame(index, index / video.fps, image)
-        self.problem = None
-
-
-class _Prefetch:
-    """An iterator run in a thread, a bounded number of items ahead of its consumer."""
-
-    def __init__(self, items: Iterator[Frame], depth: int) -> None:
-        self._items = items
-        self._queue: queue.Queue[tuple[Frame | None, BaseException | None]] = queue.Queue(depth)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="video-decoder", daemon=True)
-        self._thread.start()
-
-    def __iter__(self) -> Iterator[Frame]:
-        while not self._stop.is_set():
-            frame, error = self._queue.get()
-            if error is not None:
-                raise error
-            if frame is None:
-                return
-            yield frame
-
-    def close(self) -> None:
-        self._stop.set()
-        with contextlib.suppress(queue.Empty):  # make room, so that a waiting put returns
-            while True:
-                self._queue.get_nowait()
-        with contextlib.suppress(queue.Full):  # and wake a consumer in another thread
-            self._queue.put_nowait((None, None))
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def _work(self) -> None:
-        error: BaseException | None = None
-        try:
-            for frame in self._items:
-                if not self._put((frame, None)):
-                    break
-        except BaseException as caught:
-            error = caught
-        finally:
-            self._items.close()  # type: ignore[attr-defined]  # a generator: frees the decoder in its own thread
-            del self._items
-        self._put((None, error))
-
-    def _put(self, item: tuple[Frame | None, BaseException | None]) -> bool:
-        while not self._stop.is_set():
-            with contextlib.suppress(queue.Full):
-                self._queue.put(item, timeout=0.1)
-                return True
-        return False
+        return Video(
+            path, fps, displayed_size(first, aspect), max(frames, 1), bool(container.streams.audio), _plain=plain
+        )
 
 
 class VideoWriter:
@@ -453,7 +291,7 @@ class _AudioCopy:
     @classmethod
     def of(cls, path: Path, target: av.container.OutputContainer) -> _AudioCopy | None:
         """None where the file has no sound."""
-        source = _open(path)
+        source = open_container(path)
         if not source.streams.audio or source.streams.audio[0].codec_context is None:
             source.close()
             return None
