@@ -6,10 +6,10 @@ OUT    ?= out
 # The stamp carries a hash of what decides the environment: a second run installs nothing.
 STAMP  := $(VENV)/.ready-$(shell cat pyproject.toml tools/setup.sh 2>/dev/null | cksum | cut -d' ' -f1)
 
-.PHONY: help setup demo test lint bench head clean
+.PHONY: help setup demo test test-pytorch3d lint bench head clean
 
 help:            ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/ — /'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/ — /'
 
 setup: $(STAMP)  ## make .venv with everything in it
 
@@ -22,6 +22,10 @@ demo: setup      ## track a face and write params.npz and a preview video; VIDEO
 
 test: setup lint ## the checks and the tests
 	@$(BIN)/python -m pytest
+
+test-pytorch3d:  ## the raster and render tests with PyTorch3D, in an environment of its own (5 GB)
+	@PYTHON="$(PYTHON)" bash tools/setup_pytorch3d.sh
+	@.venv-pytorch3d/bin/python -m pytest tests/test_raster.py tests/test_render.py tests/test_raster_pytorch3d.py
 
 lint: setup      ## ruff, pyright, import rules
 	@$(BIN)/ruff check .
