@@ -200,7 +200,7 @@ kept.detect(Frame(0, 0.0, np.zeros((64, 64, 3), np.uint8)))
 
 
 def test_face_alignment_without_its_weights_says_where_to_put_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    interpreted: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
@@ -226,7 +226,18 @@ def test_face_alignment_without_its_weights_says_where_to_put_them(
 
 
 @pytest.fixture(scope="module")
-def fan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def interpreted() -> Iterator[None]:
+    """face-alignment's numba functions as plain Python: compiling them takes longer than all that is tested here."""
+    numba = pytest.importorskip("numba")
+    before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, True
+    try:
+        yield
+    finally:
+        numba.config.DISABLE_JIT = before
+
+
+@pytest.fixture(scope="module")
+def fan(interpreted: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """The real package, loaded from files as they would have been downloaded, but with untrained networks."""
     import torch
     from face_alignment.detection.sfd.net_s3fd import s3fd
