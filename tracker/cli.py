@@ -87,7 +87,7 @@ def _number(text: str, option: str, also: str | None = None) -> int | str:
 
 def _track_one(job: Job, config: TrackConfig, resume: bool) -> None:
     # Here, so that --help and mistakes in the options do not wait for torch and the detector.
-    from tracker.pipeline import load_model, track_video
+    from tracker.pipeline import detection_settings, load_model, track_video
     from tracker.preview import write_preview
     from tracker.resume import DetectionStore
     from tracker.track import load_track
@@ -99,7 +99,7 @@ def _track_one(job: Job, config: TrackConfig, resume: bool) -> None:
             track = load_track(job.out)
             print(f"{job.video.name}: {job.out} is there already")
         else:
-            store = DetectionStore.beside(job.out, job.video, config.detector, config.most_faces, config.chunk)
+            store = DetectionStore.beside(job.out, job.video, detection_settings(config))
             if not resume:
                 store.discard()
             with Progress(job.video.name) as progress:

@@ -55,7 +55,9 @@ def track_video(
     """
     config = config or TrackConfig()
     head = load_model(config)
-    with open_detector(config.detector, faces=config.most_faces, device=str(head.template.device)) as detector:
+    dither = config.smooth.method != "none"
+    device = str(head.template.device)
+    with open_detector(config.detector, faces=config.most_faces, dither=dither, device=device) as detector:
         faces = observe(video, detector, config, report, store)
     if not faces:
         raise ValueError(f"{video.path}: no face was found in {video.frames} frames")
@@ -83,6 +85,11 @@ def load_model(config: TrackConfig) -> HeadModel:
         raise ValueError("--device cuda: no CUDA device is there (or torch is a CPU build); use --device cpu")
     device = "cuda" if cuda and config.device != "cpu" else "cpu"
     return HeadModel(load_head(config.head)).to(device)
+
+
+def detection_settings(config: TrackConfig) -> tuple:
+    """What the detections of a video depend on besides its file."""
+    return config.detector, config.most_faces, config.chunk, config.smooth.method == "none"
 
 
 def observe(

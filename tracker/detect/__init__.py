@@ -39,7 +39,9 @@ class Detector(Protocol):
     ) -> None: ...
 
 
-def open_detector(name: str = "mediapipe", *, faces: int = 1, static: bool = False, device: str = "cpu") -> Detector:
+def open_detector(
+    name: str = "mediapipe", *, faces: int = 1, static: bool = False, dither: bool = False, device: str = "cpu"
+) -> Detector:
     """A detector by name.
 
     Args:
@@ -47,6 +49,7 @@ def open_detector(name: str = "mediapipe", *, faces: int = 1, static: bool = Fal
             networks are downloaded at the first use).
         faces: how many faces to follow at most, at least 1.
         static: the frames are unrelated photographs: every one is searched anew, and more carefully.
+        dither: for what is smoothed over time: errors of the crop alternate instead of drifting (mediapipe only).
         device: torch device of face-alignment.
 
     Raises:
@@ -57,7 +60,7 @@ def open_detector(name: str = "mediapipe", *, faces: int = 1, static: bool = Fal
     if name == "mediapipe":
         from tracker.detect.mediapipe import MediaPipeDetector
 
-        return MediaPipeDetector(faces=faces, static=static)
+        return MediaPipeDetector(faces=faces, static=static, dither=dither)
     if name == "face-alignment":
         from tracker.detect.face_alignment import FaceAlignmentDetector
 

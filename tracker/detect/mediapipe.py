@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from tracker import image as pictures
+from tracker.detect.follow import CropFollower
 from tracker.observation import Detection, Frame
 
 POINTS = 478
@@ -79,7 +80,9 @@ class MediaPipeDetector:
     Args:
         faces: how many faces to follow at most.
         static: frames are unrelated photographs. Every one is searched anew, in tiles too, and the points are the
-            average over several crops, one of them mirrored.
+            average over several crops.
+        dither: crops of followed faces are moved a little from frame to frame, see `tracker.detect.follow`; leave it
+            off where nothing smooths over time.
 
     Raises:
         ValueError: mediapipe is not installed.
@@ -87,7 +90,7 @@ class MediaPipeDetector:
 
     scheme = "mediapipe478"
 
-    def __init__(self, *, faces: int = 1, static: bool = False) -> None:
+    def __init__(self, *, faces: int = 1, static: bool = False, dither: bool = True) -> None:
         assert faces >= 1
         self._faces = faces
         self._static = static
@@ -100,13 +103,14 @@ class MediaPipeDetector:
             self._near.process(black)
             self._far.process(black)
             self._net(black)
-        self._crops: list[np.ndarray] = []
+        self._dither = dither
+        self._followed: list[CropFollower] = []
         self._since_search = 0
         self._tile = 0
 
     def reset(self) -> None:
         """Forget the previous frames."""
-        self._crops = []
+        self._followed = []
         self._since_search = 0
         self._tile = 0
 
@@ -116,9 +120,14 @@ class MediaPipeDetector:
             self.reset()
         image = frame.image
         found: list[Detection] = []
-        for crop in self._crops:
-            self._add(found, self._landmarks(image, crop))
-        lost = len(found) < len(self._crops)
+        followers: list[CropFollower] = []
+        for follower in self._followed:
+            face = self._landmarks(image, follower.crop())
+            if face is not None and _is_new(face, found):
+                follower.update(_crop_of_points(face.points))
+                found.append(face)
+                followers.append(follower)
+        lost = len(found) < len(self._followed)
         self._since_search += 1
         if len(found) < self._faces and (lost or not found or self._since_search >= _SEARCH_EVERY):
             self._since_search = 0
@@ -126,17 +135,14 @@ class MediaPipeDetector:
                 if len(found) == self._faces and not self._static:
                     break
                 if all(_overlap(_crop_box(box), known.box) < _SAME for known in found):
-                    self._add(found, self._first_landmarks(image, box))
-        found.sort(key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
-        found = found[: self._faces]
-        self._crops = [_crop_of_points(face.points) for face in found]
-        return found
-
-    @staticmethod
-    def _add(found: list[Detection], face: Detection | None) -> None:
-        """Keep a face, unless two crops slid onto the same one."""
-        if face is not None and all(_overlap(face.box, known.box) < _SAME for known in found):
-            found.append(face)
+                    face = self._first_landmarks(image, box)
+                    if face is not None and _is_new(face, found):
+                        found.append(face)
+                        followers.append(CropFollower(_crop_of_points(face.points), dither=self._dither))
+        order = sorted(range(len(found)), key=lambda i: -float(np.prod(found[i].box[2:] - found[i].box[:2])))
+        order = order[: self._faces]
+        self._followed = [followers[i] for i in order]
+        return [found[i] for i in order]
 
     def _landmarks(self, image: UInt8[np.ndarray, "H W 3"], crop: Float[np.ndarray, "4"]) -> Detection | None:
         points, presence = self._net(*_cut(image, crop))
@@ -320,6 +326,11 @@ def _detection(points: Float[np.ndarray, "478 2"], presence: float, image: UInt8
     low, high = points.min(axis=0), points.max(axis=0)
     resolved = min(1.0, float((high - low).max()) / 48.0)
     return Detection(points, MediaPipeDetector.scheme, presence * inside * resolved, np.concatenate([low, high]))
+
+
+def _is_new(face: Detection, found: list[Detection]) -> bool:
+    """False where two crops slid onto the same face."""
+    return all(_overlap(face.box, known.box) < _SAME for known in found)
 
 
 def _overlap(a: Float[np.ndarray, "4"], b: Float[np.ndarray, "4"]) -> float:
