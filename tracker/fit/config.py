@@ -25,7 +25,7 @@ class FitConfig:
     keyframes: int = 48
     chunk: int = 64
     noise: float = 1.0
-    robust: float = 4.0
+    robust: float = 3.0
     identity_weight: float = 1.0
     expression_weight: float = 1.0
 

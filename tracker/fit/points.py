@@ -25,6 +25,8 @@ class PointSet:
         pair_sigma: precision of the difference of a pair's ends, metres.
         inner: which chosen points count in the reported residual (everything but the face oval, cheeks, forehead).
         outer_eyes: positions within `index` of the outer eye corners.
+        irises: per eye, positions of the iris; no rows in a scheme without.
+        apertures: per eye with an iris, pairs of positions over the middle of the lids.
     """
 
     index: Int[np.ndarray, "K"]
@@ -33,6 +35,8 @@ class PointSet:
     pair_sigma: Float[np.ndarray, "P"]
     inner: Int[np.ndarray, "I"]
     outer_eyes: tuple[int, int]
+    irises: Int[np.ndarray, "eyes I5"]
+    apertures: Int[np.ndarray, "eyes A 2"]
 
 
 _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
@@ -60,16 +64,16 @@ _BROW_PAIRS = ((107, 336), (105, 159), (334, 386), (66, 158), (296, 385), (107, 
 _NOSE_LIP_PAIRS = ((2, 0), (98, 40), (327, 270), (129, 61), (358, 291))
 
 _GROUPS = (
-    (_LIDS, 1.0e-3), (_IRIS, 1.0e-3), (_LIPS, 1.3e-3), (_INNER_LIPS, 1.3e-3), (_BROWS, 1.6e-3), (_NOSE, 1.5e-3),
-    (_CHEEKS, 2.5e-3), (_FOREHEAD, 3.0e-3), (_CHIN, 2.0e-3), (_OVAL, 5.0e-3),
+    (_LIDS, 1.5e-3), (_IRIS, 1.5e-3), (_LIPS, 2.0e-3), (_INNER_LIPS, 2.0e-3), (_BROWS, 2.4e-3), (_NOSE, 2.2e-3),
+    (_CHEEKS, 3.8e-3), (_FOREHEAD, 4.5e-3), (_CHIN, 3.0e-3), (_OVAL, 7.5e-3),
 )  # fmt: skip
 _PAIR_GROUPS = (
-    (_LID_PAIRS, 0.4e-3), (_INNER_LIP_PAIRS, 0.5e-3), (_LIP_PAIRS, 0.8e-3), (_IRIS_PAIRS, 0.6e-3),
-    (_BROW_PAIRS, 1.0e-3), (_NOSE_LIP_PAIRS, 1.0e-3),
+    (_LID_PAIRS, 0.6e-3), (_INNER_LIP_PAIRS, 0.75e-3), (_LIP_PAIRS, 1.2e-3), (_IRIS_PAIRS, 0.9e-3),
+    (_BROW_PAIRS, 1.5e-3), (_NOSE_LIP_PAIRS, 1.5e-3),
 )  # fmt: skip
 
 
-def _point_set(groups, pair_groups, inner: set[int], outer_eyes: tuple[int, int]) -> PointSet:
+def _point_set(groups, pair_groups, inner: set[int], outer_eyes: tuple[int, int], eyes=()) -> PointSet:
     index = [i for group, _ in groups for i in group]
     assert len(set(index)) == len(index), "a landmark is listed twice"
     at = {i: n for n, i in enumerate(index)}
@@ -80,21 +84,27 @@ def _point_set(groups, pair_groups, inner: set[int], outer_eyes: tuple[int, int]
         pair_sigma=np.array([s for group, s in pair_groups for _ in group]),
         inner=np.array([at[i] for i in index if i in inner]),
         outer_eyes=(at[outer_eyes[0]], at[outer_eyes[1]]),
+        irises=np.array([[at[i] for i in iris] for iris, _ in eyes], dtype=int).reshape(len(eyes), 5),
+        apertures=np.array([[(at[a], at[b]) for a, b in lids] for _, lids in eyes], dtype=int).reshape(len(eyes), 3, 2),
     )
 
 
-MEDIAPIPE = _point_set(_GROUPS, _PAIR_GROUPS, {*_LIDS, *_LIPS, *_INNER_LIPS, *_BROWS, *_NOSE}, (33, 263))
+_EYES = (
+    (range(468, 473), ((160, 144), (159, 145), (158, 153))),
+    (range(473, 478), ((387, 373), (386, 374), (385, 380))),
+)
+MEDIAPIPE = _point_set(_GROUPS, _PAIR_GROUPS, {*_LIDS, *_LIPS, *_INNER_LIPS, *_BROWS, *_NOSE}, (33, 263), _EYES)
 """About 180 of MediaPipe's 478 points."""
 
 _IBUG_GROUPS = (
-    (tuple(range(17)), 4.0e-3), (tuple(range(17, 27)), 1.8e-3), (tuple(range(27, 36)), 1.6e-3),
-    (tuple(range(36, 48)), 1.2e-3), (tuple(range(48, 60)), 1.5e-3), (tuple(range(60, 68)), 1.5e-3),
+    (tuple(range(17)), 6.0e-3), (tuple(range(17, 27)), 2.7e-3), (tuple(range(27, 36)), 2.4e-3),
+    (tuple(range(36, 48)), 1.8e-3), (tuple(range(48, 60)), 2.2e-3), (tuple(range(60, 68)), 2.2e-3),
 )  # fmt: skip
 _IBUG_PAIRS = (
-    (((37, 41), (38, 40), (43, 47), (44, 46)), 0.6e-3),
-    (((61, 67), (62, 66), (63, 65)), 0.7e-3),
-    (((51, 62), (57, 66), (48, 54), (60, 64)), 1.0e-3),
-    (((21, 22), (19, 37), (24, 44)), 1.4e-3),
+    (((37, 41), (38, 40), (43, 47), (44, 46)), 0.9e-3),
+    (((61, 67), (62, 66), (63, 65)), 1.0e-3),
+    (((51, 62), (57, 66), (48, 54), (60, 64)), 1.5e-3),
+    (((21, 22), (19, 37), (24, 44)), 2.1e-3),
 )
 IBUG = _point_set(_IBUG_GROUPS, _IBUG_PAIRS, set(range(17, 68)), (36, 45))
 """All 68 iBUG points, the contour with a low weight."""

@@ -22,12 +22,14 @@ EYE_SIGMA = (10 * RAD, 15 * RAD)
 EYE_LIMITS = ((-35 * RAD, 35 * RAD), (-45 * RAD, 45 * RAD))
 EYE_DIFFERENCE_SIGMA = (1.5 * RAD, 4 * RAD)
 """Between the eyes: they look up together, and nearly sideways together (vergence)."""
-ASYMMETRY_SIGMA = 0.25
-"""Difference of a unit's left and right side; of the eyelids, `WINK_SIGMA`."""
-WINK_SIGMA = 0.5
+ASYMMETRY_SIGMA = {
+    "eyeBlink": 0.5, "mouthPucker": 0.08, "mouthFunnel": 0.08, "mouthRoll": 0.08, "mouthShrug": 0.08, "cheekPuff": 0.1,
+    "browInnerUp": 0.15,
+}  # fmt: skip
+"""Difference of a unit's left and right side, by the start of its name; others 0.25. Small where ARKit has no sides."""
 
 UNIT_SCALE = {
-    "eyeBlink": 0.6, "mouthSmile": 0.5, "brow": 0.4, "mouthClose": 0.05, "cheekPuff": 0.1, "mouthShrug": 0.15,
+    "eyeBlink": 1.2, "eyeSquint": 0.15, "mouthSmile": 0.5, "brow": 0.4, "mouthClose": 0.05, "cheekPuff": 0.1, "mouthShrug": 0.15,
     "mouthRoll": 0.15, "mouthPress": 0.15, "tongueOut": 0.05, "jawForward": 0.1,
 }  # fmt: skip
 """Typical size of the units' activity by the start of their names; others 0.3. Small where another unit or the jaw
@@ -63,7 +65,7 @@ def face_prior(asset: HeadAsset, config: FitConfig) -> FacePrior:
     else:
         low[:n], high[:n] = asset.expression_range
         names = asset.expression_names or ("",) * n
-        scale = np.array([_unit_scale(name) for name in names])
+        scale = np.array([_by_name(UNIT_SCALE, name, 0.3) for name in names])
         precision[:n, :n] = weight * np.diag(1 / scale**2)
         slope[:n] = weight * 0.5 / scale
         for i, j, sigma in _mirrored(names):
@@ -80,15 +82,15 @@ def face_prior(asset: HeadAsset, config: FitConfig) -> FacePrior:
     return FacePrior(*(torch.from_numpy(x).float() for x in (precision, slope, low, high)))
 
 
-def _unit_scale(name: str) -> float:
-    return next((scale for prefix, scale in UNIT_SCALE.items() if name.startswith(prefix)), 0.3)
+def _by_name(values: dict[str, float], name: str, default: float) -> float:
+    return next((value for prefix, value in values.items() if name.startswith(prefix)), default)
 
 
 def _mirrored(names: tuple[str, ...]) -> list[tuple[int, int, float]]:
     """Pairs of units that are each other's mirror image, and how much they may differ."""
     at = {name: i for i, name in enumerate(names)}
     return [
-        (i, at[name[:-4] + "Right"], WINK_SIGMA if name.startswith("eyeBlink") else ASYMMETRY_SIGMA)
+        (i, at[name[:-4] + "Right"], _by_name(ASYMMETRY_SIGMA, name, 0.25))
         for name, i in at.items()
         if name.endswith("Left") and name[:-4] + "Right" in at
     ]

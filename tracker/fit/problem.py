@@ -22,6 +22,8 @@ from tracker.fit.rigid import rigid_start
 from tracker.fit.solve import Measurement, solve_identity
 
 JAW_LINE = 17
+CLOSED, OPEN = 1e-3, 3e-3
+"""Distances of the lids (m) under which an iris says nothing, and over which it counts in full."""
 INDEPENDENT_FRAMES = 4
 """Errors of landmarks are mostly common to all frames of a person: many frames say as much on identity as this many."""
 
@@ -106,12 +108,24 @@ class Problem:
         start = Pose(face, rotation, image.new_zeros(len(image), 3))
         facing = torch.einsum("nj,bkj->nk" if len(rig.normal) == 1 else "nj,nkj->nk", rotation[:, 2], rig.normal)
         visible = ((facing + 0.35) / 0.7).clamp(0.05, 1.0)
+        normalised = (image - centre[..., None]) / scale[:, None, None]
+        visible = self._without_covered_irises(normalised, visible)
         pair_visible = torch.minimum(visible[:, self.pairs[:, 0]], visible[:, self.pairs[:, 1]])
         trust = torch.from_numpy(confidence).to(visible)[:, None]
         weight = torch.cat([visible, pair_visible], 1) * trust
-        normalised = (image - centre[..., None]) / scale[:, None, None]
         seen = Measurement(normalised, weight, self.precision, self.pairs, self.config.robust)
         return View(rig, seen, start, project(rig, rig.base, start), scale, centre)
+
+    def _without_covered_irises(
+        self, points: Float[Tensor, "N 2 K"], visible: Float[Tensor, "N K"]
+    ) -> Float[Tensor, "N K"]:
+        """Weights in which an iris counts as far as its eye is open: under closed lids detectors make it up."""
+        visible = visible.clone()
+        for iris, lids in zip(self.points.irises, self.points.apertures, strict=True):
+            open_by = (points[:, :, lids[:, 0]] - points[:, :, lids[:, 1]]).square().sum(1).sqrt().mean(1)
+            share = ((open_by - CLOSED) / (OPEN - CLOSED)).clamp(0.02, 1.0)
+            visible[:, iris] = visible[:, iris] * share[:, None]
+        return visible
 
     def _seen_from(self, rotation: Float[Tensor, "N 3 3"]) -> Int[Tensor, "N K"]:
         """Points of the rig that the 68 landmarks are on heads turned so."""
