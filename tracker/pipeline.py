@@ -55,7 +55,7 @@ def track_video(
     """
     config = config or TrackConfig()
     head = load_model(config)
-    dither = config.smooth.method != "none"
+    dither = config.smooth.method == "kalman"
     device = str(head.template.device)
     with open_detector(config.detector, faces=config.most_faces, dither=dither, device=device) as detector:
         faces = observe(video, detector, config, report, store)
@@ -89,7 +89,7 @@ def load_model(config: TrackConfig) -> HeadModel:
 
 def detection_settings(config: TrackConfig) -> tuple:
     """What the detections of a video depend on besides its file."""
-    return config.detector, config.most_faces, config.chunk, config.smooth.method == "none"
+    return config.detector, config.most_faces, config.chunk, config.smooth.method == "kalman"
 
 
 def observe(

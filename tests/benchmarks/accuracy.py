@@ -35,9 +35,9 @@ from tracker.fit import FaceFit, fit_photos
 from tracker.fit.points import MEDIAPIPE
 from tracker.image import read_image
 from tracker.observation import Frame, Observations
-from tracker.pipeline import face_centre, load_model, observe, track_video, with_landmarks
+from tracker.pipeline import detection_settings, load_model, observe, track_video
 from tracker.resume import DetectionStore
-from tracker.smooth import SmoothConfig, smooth_track
+from tracker.smooth import SmoothConfig
 from tracker.track import Track
 from tracker.video import open_video
 
@@ -79,20 +79,16 @@ class Bench:
 
     def track(self, video: Path, config: TrackConfig | None = None) -> Track:
         """The whole tracker on a video; its detections are kept, so that a second run of it only fits."""
-        return track_video(open_video(video), config or self.config, store=self.store(video))
-
-    def smoothed(self, track: Track, config: SmoothConfig) -> Track:
-        """As the pipeline does it."""
-        pivot = self.head.skeleton.template[0].double().numpy()
-        return with_landmarks(smooth_track(track, config, pivot, face_centre(self.head)), self.head)
+        config = config or self.config
+        return track_video(open_video(video), config, store=self.store(video, config))
 
     def observations(self, video: Path) -> Observations:
         """What the detector saw of the longest face."""
-        with open_detector(self.config.detector, faces=self.config.most_faces) as detector:
-            return observe(open_video(video), detector, self.config, store=self.store(video))[0]
+        with open_detector(self.config.detector, faces=self.config.most_faces, dither=True) as detector:
+            return observe(open_video(video), detector, self.config, store=self.store(video, self.config))[0]
 
-    def store(self, video: Path) -> DetectionStore:
-        return DetectionStore.beside(self.folder / video.stem, video)
+    def store(self, video: Path, config: TrackConfig) -> DetectionStore:
+        return DetectionStore.beside(self.folder / video.stem, video, detection_settings(config))
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -356,15 +352,14 @@ def smoothing(bench: Bench) -> None:
 
     path = bench.folder / "astronaut.mp4"
     truth = write_astronaut(path)
-    raw = bench.track(path, replace(bench.config, smooth=SmoothConfig("none")))
-    T = truth.T_frame_from_photo[raw.frame]
-    A, shift = T[:, :, :2], T[:, None, :, 2]
-    # The photograph does not change, so in it the landmarks stand still: where, the track's own mean says.
-    still = (np.linalg.inv(A)[:, None] @ (raw.landmarks - shift)[..., None])[..., 0].mean(0)
-    true = (A[:, None] @ still[None, :, :, None])[..., 0] + shift
     errors = {}
     for method in ("none", "kalman", "causal"):
-        track = bench.smoothed(raw, SmoothConfig(method))
+        track = bench.track(path, replace(bench.config, smooth=SmoothConfig(method)))
+        T = truth.T_frame_from_photo[track.frame]
+        A, shift = T[:, :, :2], T[:, None, :, 2]
+        # The photograph does not change, so in it the landmarks stand still: where, the track's own mean says.
+        still = (np.linalg.inv(A)[:, None] @ (track.landmarks - shift)[..., None])[..., 0].mean(0)
+        true = (A[:, None] @ still[None, :, :, None])[..., 0] + shift
         error = track.landmarks - true
         quick = error - gaussian_filter1d(error, track.fps / (2 * np.pi * SLOW_HZ), axis=0)
         errors[method] = [float(np.sqrt(np.mean(np.sum(part**2, axis=2)))) for part in (error, quick)]
