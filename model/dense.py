@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from model.asset import HeadAsset
 from model.mesh import Mesh, vertex_normals
@@ -20,7 +21,7 @@ class DenseMesh:
 
     Attributes:
         mesh: metres, camera axes.
-        normals: unit, outwards.
+        normals: unit, outwards: the head's smooth ones and what the displacement changes of them.
         colours: RGB in the texture's range, where there was a texture.
     """
 
@@ -95,11 +96,15 @@ class DenseSurface(nn.Module):
         flat = (weight * corners).sum(-2)
         distance = (directions * (corners - flat[..., None, :])).sum(-1, keepdim=True)
         points = flat + 0.75 * (weight * distance * directions).sum(-2)
+        smooth = (weight * directions).sum(-2)
+        dense, shading = Mesh(points, self.faces), smooth
         if displacement is not None:
-            height = self._from_map(displacement[..., None, :, :])
-            points = points + height * (weight * directions).sum(-2)
-        dense = Mesh(points, self.faces)
-        return DenseMesh(dense, vertex_normals(dense), None if texture is None else self._from_map(texture))
+            rounded = vertex_normals(dense)
+            dense = Mesh(points + self._from_map(displacement[..., None, :, :]) * smooth, self.faces)
+            # The rounded triangles meet at small angles, which would show.
+            shading = smooth + vertex_normals(dense) - rounded
+        colours = None if texture is None else self._from_map(texture)
+        return DenseMesh(dense, normalize(shading, dim=-1), colours)
 
     def _from_map(self, maps: Tensor) -> Tensor:
         """Maps ``... C h w`` at the dense vertices, ``... W C``."""

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate as resize
+from torch.nn.functional import normalize
 
 from model.asset import HeadAsset
 from model.mesh import Mesh, vertex_normals
@@ -39,8 +40,9 @@ class DetailSurface(nn.Module):
 
     Args:
         layout: texels of the maps that come out.
-        curved: round the flat triangles between their corners before displacing (`curved_offset`), so that the
-            detailed surface shades as smoothly as the coarse one. The published networks were trained without.
+        curved: round the flat triangles between their corners before displacing (`curved_offset`), and let the normals
+            be the smooth ones plus what the displacement changes, so that without displacement the detailed surface
+            shades as the coarse one does and its triangles do not show. The published networks were trained without.
 
     Raises:
         ValueError: the head has no texture coordinates.
@@ -76,9 +78,11 @@ class DetailSurface(nn.Module):
         positions = self.layout.carry(mesh.vertices)
         if self.curved:
             positions = positions + curved_offset(mesh.vertices, normals, positions, self.layout)
-        positions = positions + masked[..., None, :, :] * smooth + self.fixed * smooth
-        detailed = surface_normals(positions)
-        return DetailMaps(masked + self.fixed, positions, self.mask * detailed + (1 - self.mask) * smooth)
+        displaced = positions + masked[..., None, :, :] * smooth + self.fixed * smooth
+        detailed = surface_normals(displaced)
+        if self.curved:
+            detailed = normalize(smooth + detailed - surface_normals(positions), dim=-3)
+        return DetailMaps(masked + self.fixed, displaced, self.mask * detailed + (1 - self.mask) * smooth)
 
 
 def detail_mask(asset: HeadAsset, layout: UVLayout) -> Float[Tensor, "H W"]:

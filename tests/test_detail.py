@@ -83,6 +83,23 @@ def test_a_constant_displacement_grows_a_sphere(tiny_head: HeadAsset, layout: UV
     assert (0.1 - round_radius[:, skull]).clamp(min=0).mean() < 0.35 * (0.1 - flat_radius[:, skull]).mean()
 
 
+def test_curved_detail_without_displacement_shades_as_the_coarse_head(
+    tiny_head: HeadAsset, layout: UVLayout, mesh: Mesh
+) -> None:
+    bare = dataclasses.replace(tiny_head, fixed_displacement=None)
+    normals = DetailSurface(bare, layout, curved=True)(mesh, torch.zeros(2, 128, 128)).normals
+    smooth = layout.carry(vertex_normals(mesh))
+    inside = layout.covered > 0
+    unit = torch.nn.functional.normalize(smooth, dim=1)
+    angle = torch.nn.functional.cosine_similarity(normals, unit, dim=1)[:, inside]
+    assert angle.min() > 0.9999
+    dense = DenseSurface(tiny_head, 3)(mesh)
+    corners = dense.mesh.vertices.shape[1]
+    assert dense.normals.shape == (2, corners, 3)
+    at_corner = DenseSurface(tiny_head, 1)(mesh)
+    torch.testing.assert_close(at_corner.normals.sum(1), vertex_normals(mesh).sum(1), atol=1e-3, rtol=1e-4)
+
+
 def test_mask_and_fixed_displacement(tiny_head: HeadAsset, layout: UVLayout, mesh: Mesh) -> None:
     fixed = np.full((64, 64), 1e-3, np.float32)
     mask = np.zeros((256, 256), np.float32)
