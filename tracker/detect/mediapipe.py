@@ -10,10 +10,6 @@ in a video the crop comes from the previous frame's points, as in the packaged s
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-import warnings
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -21,53 +17,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from tracker import image as pictures
+from tracker.detect.attention_mesh import SIDE, LandmarkNet, cut, import_mediapipe, quiet
 from tracker.detect.follow import CropFollower
 from tracker.observation import Detection, Frame
 
 POINTS = 478
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263  # the subject's
 
-_SIDE = 192  # the landmark network's input, px
 _MARGIN = 1.5  # side of the crop over the extent of the points
 _PRESENT = 0.5  # below: no face (MediaPipe's own threshold)
 _SAME = 0.3  # overlap (IoU) above which two boxes are one face
 _SURE = 0.7  # score of the near finder that needs no support
 _SEARCH_EVERY = 5  # frames, while some but not all faces are followed
 _JITTER = 0.04  # static mode: the crops that are averaged differ by this part of their side
-
-_LANDMARK_GRAPH = """
-input_stream: "IMAGE:image"
-output_stream: "presence"
-output_stream: "landmarks"
-executor { name: "" type: "ApplicationThreadExecutor" }
-node {
-  calculator: "ImageToTensorCalculator" input_stream: "IMAGE:image" output_stream: "TENSORS:input"
-  options { [mediapipe.ImageToTensorCalculatorOptions.ext] {
-    output_tensor_width: 192 output_tensor_height: 192 output_tensor_float_range { min: 0 max: 1 } } }
-}
-node { calculator: "TfLiteCustomOpResolverCalculator" output_side_packet: "OP_RESOLVER:operators" }
-node {
-  calculator: "InferenceCalculator" input_side_packet: "OP_RESOLVER:operators"
-  input_stream: "TENSORS:input" output_stream: "TENSORS:output"
-  options { [mediapipe.InferenceCalculatorOptions.ext] {
-    model_path: "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite" delegate { xnnpack {} } } }
-}
-node {
-  calculator: "SplitTensorVectorCalculator" input_stream: "output"
-  output_stream: "landmark_tensors" output_stream: "presence_tensor"
-  options { [mediapipe.SplitVectorCalculatorOptions.ext] {
-    ranges { begin: 0 end: 6 } ranges { begin: 6 end: 7 } } }
-}
-node {
-  calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:presence_tensor" output_stream: "FLOAT:presence"
-  options { [mediapipe.TensorsToFloatsCalculatorOptions.ext] { activation: SIGMOID } }
-}
-node {
-  calculator: "TensorsToFaceLandmarksWithAttention"
-  input_stream: "TENSORS:landmark_tensors" output_stream: "LANDMARKS:landmarks"
-}
-"""
 
 
 class MediaPipeDetector:
@@ -94,12 +56,12 @@ class MediaPipeDetector:
         assert faces >= 1
         self._faces = faces
         self._static = static
-        with _quiet():
-            mediapipe = _import()
+        with quiet():
+            mediapipe = import_mediapipe()
             self._near = mediapipe.solutions.face_detection.FaceDetection(0.5, model_selection=0)
             self._far = mediapipe.solutions.face_detection.FaceDetection(0.5, model_selection=1)
-            self._net = _LandmarkNet(mediapipe)
-            black = np.zeros((_SIDE, _SIDE, 3), np.uint8)  # the libraries' remarks come with the first picture
+            self._net = LandmarkNet(mediapipe)
+            black = np.zeros((SIDE, SIDE, 3), np.uint8)  # the libraries' remarks come with the first picture
             self._near.process(black)
             self._far.process(black)
             self._net(black)
@@ -145,7 +107,7 @@ class MediaPipeDetector:
         return [found[i] for i in order]
 
     def _landmarks(self, image: UInt8[np.ndarray, "H W 3"], crop: Float[np.ndarray, "4"]) -> Detection | None:
-        points, presence = self._net(*_cut(image, crop))
+        points, presence = self._net(*cut(image, crop))
         return _detection(points, presence, image) if presence >= _PRESENT else None
 
     def _first_landmarks(self, image: UInt8[np.ndarray, "H W 3"], crop: Float[np.ndarray, "4"]) -> Detection | None:
@@ -167,13 +129,13 @@ class MediaPipeDetector:
         On the crops of real faces the near finder scores 0.9 and the far one 0.7 or more; on what was mistaken for
         faces in the first search they rarely both pass 0.5.
         """
-        part, T_frame_from_crop = _cut(image, crop * (1, 1, 1.2, 1))
+        part, T_frame_from_crop = cut(image, crop * (1, 1, 1.2, 1))
 
         def score(finder: Any) -> float:
             best = 0.0
             for other in finder.process(part).detections or []:
                 box = other.location_data.relative_bounding_box
-                x, y = _SIDE * (box.xmin + box.width / 2), _SIDE * (box.ymin + box.height / 2)
+                x, y = SIDE * (box.xmin + box.width / 2), SIDE * (box.ymin + box.height / 2)
                 centre = T_frame_from_crop @ (x, y, 1.0)
                 if (centre > face.box[:2]).all() and (centre < face.box[2:]).all():
                     best = max(best, other.score[0])
@@ -188,7 +150,7 @@ class MediaPipeDetector:
         moves = [(0, 0, 1.0), (step, 0, 1.04), (-step, 0, 0.96), (0, step, 0.96), (0, -step, 1.04)]
         points, presence = [], []
         for dx, dy, zoom in moves:
-            p, sure = self._net(*_cut(image, crop * (1, 1, zoom, 1) + (dx, dy, 0, 0)))
+            p, sure = self._net(*cut(image, crop * (1, 1, zoom, 1) + (dx, dy, 0, 0)))
             points.append(p)
             presence.append(sure)
         mean = float(np.mean(presence))
@@ -248,62 +210,6 @@ class MediaPipeDetector:
         self.close()
 
 
-class _LandmarkNet:
-    """The attention mesh as a function: a 192² crop to points and presence."""
-
-    def __init__(self, mediapipe: Any) -> None:
-        from google.protobuf import text_format
-        from mediapipe.calculators.core import split_vector_calculator_pb2  # noqa: F401  # registers its options
-        from mediapipe.calculators.tensor import (  # noqa: F401
-            image_to_tensor_calculator_pb2,
-            inference_calculator_pb2,
-            tensors_to_floats_calculator_pb2,
-        )
-        from mediapipe.framework import calculator_pb2
-        from mediapipe.python import CalculatorGraph, ImageFormat, packet_creator, packet_getter
-
-        self._image = lambda data: packet_creator.create_image_frame(image_format=ImageFormat.SRGB, data=data)
-        config = calculator_pb2.CalculatorGraphConfig()  # pyright: ignore[reportAttributeAccessIssue]
-        self._graph = CalculatorGraph(graph_config=text_format.Parse(_LANDMARK_GRAPH, config))
-        self._out: dict[str, Any] = {}
-        self._graph.observe_output_stream("presence", self._keep("presence", packet_getter.get_float))
-        self._graph.observe_output_stream("landmarks", self._keep("landmarks", packet_getter.get_proto))
-        self._graph.start_run({})
-        self._clock = 0
-
-    def _keep(self, name: str, read: Any) -> Any:
-        def keep(_: str, packet: Any) -> None:
-            self._out[name] = read(packet)
-
-        return keep
-
-    def __call__(
-        self, crop: UInt8[np.ndarray, "192 192 3"], T_frame_from_crop: Float[np.ndarray, "2 3"] | None = None
-    ) -> tuple[Float[np.ndarray, "478 2"], float]:
-        """Points (px of the frame, or of the crop where no transform is given) and the presence score, [0, 1]."""
-        self._graph.add_packet_to_input_stream("image", self._image(crop).at(self._clock))
-        self._clock += 1
-        self._graph.wait_until_idle()
-        points = np.array([(p.x, p.y) for p in self._out["landmarks"].landmark], float) * _SIDE
-        if T_frame_from_crop is not None:
-            points = points @ T_frame_from_crop[:, :2].T + T_frame_from_crop[:, 2]
-        return points, float(self._out["presence"])
-
-    def close(self) -> None:
-        self._graph.close()
-
-
-def _cut(image: UInt8[np.ndarray, "H W 3"], crop: Float[np.ndarray, "4"]) -> tuple[np.ndarray, np.ndarray]:
-    """The upright crop (cx, cy, side, angle) of a picture at the network's size, and the map back."""
-    cx, cy, side, angle = crop
-    c, s = np.cos(angle) * side / _SIDE, np.sin(angle) * side / _SIDE
-    A = np.array([[c, -s], [s, c]])
-    T_frame_from_crop = np.column_stack([A, np.array([cx, cy]) - A @ np.full(2, _SIDE / 2)])
-    inverse = np.linalg.inv(A)
-    T_crop_from_frame = np.column_stack([inverse, -inverse @ T_frame_from_crop[:, 2]])
-    return pictures.warp(image, T_crop_from_frame, (_SIDE, _SIDE)), T_frame_from_crop
-
-
 def _crop_of_points(points: Float[np.ndarray, "478 2"]) -> Float[np.ndarray, "4"]:
     """Square around the points with the eyes level: (cx, cy, side, angle)."""
     eyes = points[LEFT_EYE_OUTER] - points[RIGHT_EYE_OUTER]
@@ -351,33 +257,3 @@ def _tiles(width: int, height: int) -> list[tuple[int, int, int]]:
     centre = np.array([width - side, height - side]) / 2
     order = sorted(((x, y) for y in ys for x in xs), key=lambda xy: float(np.hypot(*(np.array(xy) - centre))))
     return [(int(x), int(y), side) for x, y in order]
-
-
-def _import() -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecations inside the library
-            import mediapipe
-    except ImportError as error:
-        raise ValueError(
-            f"mediapipe cannot be imported ({error}); install it: pip install mediapipe==0.10.21"
-        ) from None
-    return mediapipe
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Send the process's stderr nowhere for a moment: MediaPipe's C++ reports there that all is well."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    saved = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(nowhere)
-        os.close(saved)
