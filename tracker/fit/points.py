@@ -26,7 +26,7 @@ class PointSet:
         inner: which chosen points count in the reported residual (everything but the face oval, cheeks, forehead).
         outer_eyes: positions within `index` of the outer eye corners.
         irises: per eye, positions of the iris; no rows in a scheme without.
-        apertures: per eye with an iris, pairs of positions over the middle of the lids.
+        lids: per eye with an iris, seven pairs of positions, upper and lower lid, from corner to corner.
     """
 
     index: Int[np.ndarray, "K"]
@@ -36,7 +36,7 @@ class PointSet:
     inner: Int[np.ndarray, "I"]
     outer_eyes: tuple[int, int]
     irises: Int[np.ndarray, "eyes I5"]
-    apertures: Int[np.ndarray, "eyes A 2"]
+    lids: Int[np.ndarray, "eyes 7 2"]
 
 
 _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
@@ -85,14 +85,11 @@ def _point_set(groups, pair_groups, inner: set[int], outer_eyes: tuple[int, int]
         inner=np.array([at[i] for i in index if i in inner]),
         outer_eyes=(at[outer_eyes[0]], at[outer_eyes[1]]),
         irises=np.array([[at[i] for i in iris] for iris, _ in eyes], dtype=int).reshape(len(eyes), 5),
-        apertures=np.array([[(at[a], at[b]) for a, b in lids] for _, lids in eyes], dtype=int).reshape(len(eyes), 3, 2),
+        lids=np.array([[(at[a], at[b]) for a, b in lids] for _, lids in eyes], dtype=int).reshape(len(eyes), 7, 2),
     )
 
 
-_EYES = (
-    (range(468, 473), ((160, 144), (159, 145), (158, 153))),
-    (range(473, 478), ((387, 373), (386, 374), (385, 380))),
-)
+_EYES = ((range(468, 473), _LID_PAIRS[:7]), (range(473, 478), _LID_PAIRS[7:]))
 MEDIAPIPE = _point_set(_GROUPS, _PAIR_GROUPS, {*_LIDS, *_LIPS, *_INNER_LIPS, *_BROWS, *_NOSE}, (33, 263), _EYES)
 """About 180 of MediaPipe's 478 points."""
 
