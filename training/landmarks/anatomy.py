@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from model.asset import HeadAsset, SurfacePoints
 from model.openhead import contact
 from model.openhead.cut import HeadMesh, cut_head
-from model.openhead.paint import IRIS
 from model.openhead.rings import quad_graph
 from model.openhead.source import read_base_mesh
 from training.landmarks.surface import closest, on_edges
@@ -40,6 +39,7 @@ class Anatomy:
         skin: triangles of the outer skin.
         face: triangles of the face: skin without scalp, ears and neck.
         slits: ``lips``, ``left_lids``, ``right_lids``.
+        eyes: triangles of the eyeballs, ``left`` and ``right``.
     """
 
     vertices: Float[np.ndarray, "V 3"]
@@ -67,7 +67,7 @@ class Anatomy:
         t = np.clip((inside - along[edge]) / np.maximum(along[edge + 1] - along[edge], 1e-9), 0.0, 1.0)
         return on_edges(self.faces, path[edge], path[edge + 1], t)
 
-    def iris(self, side: str, radius: float = IRIS) -> SurfacePoints:
+    def iris(self, side: str, radius: float) -> SurfacePoints:
         """Centre of the pupil, then the rim of the iris at the subject's-right, top, left and bottom (as in a picture
         of the head: image left, top, right, bottom); ``radius`` in metres."""
         vertices = self.vertices[np.unique(self.faces[self.eyes[side]])]

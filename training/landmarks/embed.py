@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from model.asset import SurfacePoints
+from model.openhead.paint import IRIS
 from training.landmarks.anatomy import Anatomy
 from training.landmarks.renders import Sighting
 from training.landmarks.schemes import IBUG51_IN_MEDIAPIPE, IBUG_MIRROR, IBUG_SLITS, MEDIAPIPE_IRIS, MEDIAPIPE_SLITS
@@ -23,8 +24,7 @@ def embed_mediapipe(anatomy: Anatomy, seen: Sequence[Sighting]) -> tuple[Surface
     """The 478 points on the template, mirror symmetric, and the mirror image of each point.
 
     Every point is the geometric median of where it was seen, carried to the template and to the nearest place of the
-    outer skin; rim points are seen as the nearest place of the rim in the picture, and the two of a pair share an x;
-    the irises are the head's own.
+    outer skin; rim points are seen as the nearest place of the rim in the picture; the irises are the head's own.
     """
     places = np.stack([_median_on_skin(anatomy, seen, point) for point in range(478)])
     mirror = mirror_points(places)
@@ -34,25 +34,34 @@ def embed_mediapipe(anatomy: Anatomy, seen: Sequence[Sighting]) -> tuple[Surface
         name: np.stack([_median_on_slit(anatomy, seen, name, points, side == 0) for side, points in enumerate(pair)])
         for name, pair in MEDIAPIPE_SLITS.items()
     }
-    return place_rims(anatomy, embedded, {name: both.mean(axis=0) for name, both in x.items()}), mirror
+    return place_rims(anatomy, embedded, x, IRIS), mirror
 
 
 def place_rims(
-    anatomy: Anatomy, points: SurfacePoints, x: dict[str, Float[np.ndarray, " n"]], iris: float | None = None
+    anatomy: Anatomy, points: SurfacePoints, x: dict[str, Float[np.ndarray, "2 n"]], iris: float
 ) -> SurfacePoints:
-    """MediaPipe's points with pairs of lids and lips put on the rims at the given x (made symmetric), and irises."""
+    """MediaPipe's points, with those of lids and inner lips put on the rims, and those of the irises on the eyeballs.
+
+    Args:
+        x: template x (metres) of the upper and the lower points of every slit; made symmetric here. An upper and a
+            lower lip point that belong together get the same x, so that they touch when the mouth is closed.
+            MediaPipe's lid points are not one above the other.
+        iris: radius of the irises, metres.
+    """
     face, barycentric = points.face.copy(), points.barycentric.copy()
 
     def put(index: Sequence[int], at: SurfacePoints) -> None:
         face[list(index)], barycentric[list(index)] = at.face, at.barycentric
 
-    lids = 0.5 * (x["left_lids"] - x["right_lids"][::-1])
-    even = {"left_lids": lids, "right_lids": -lids[::-1], "lips": 0.5 * (x["lips"] - x["lips"][::-1])}
+    lids = 0.5 * (x["left_lids"] - x["right_lids"][:, ::-1])
+    lips = 0.5 * (x["lips"] - x["lips"][:, ::-1])
+    lips = np.broadcast_to(lips.mean(axis=0), lips.shape)
+    even = {"left_lids": lids, "right_lids": -lids[:, ::-1], "lips": lips}
     for name, (upper, lower) in MEDIAPIPE_SLITS.items():
-        put(upper, anatomy.on_slit(name, even[name], upper=True))
-        put(lower, anatomy.on_slit(name, even[name], upper=False))
+        put(upper, anatomy.on_slit(name, even[name][0], upper=True))
+        put(lower, anatomy.on_slit(name, even[name][1], upper=False))
     for side, index in MEDIAPIPE_IRIS.items():
-        put(index, anatomy.iris(side) if iris is None else anatomy.iris(side, iris))
+        put(index, anatomy.iris(side, iris))
     return SurfacePoints(face, barycentric)
 
 
@@ -112,7 +121,10 @@ def _median_on_slit(
         distance = np.linalg.norm(start + t[..., None] * along - query, axis=-1)
         edge = distance.argmin(axis=1)
         pick = np.arange(len(edge))
-        x = anatomy.vertices[path[:-1], 0][edge] * (1 - t[pick, edge]) + anatomy.vertices[path[1:], 0][edge] * t[pick, edge]
+        x = (
+            anatomy.vertices[path[:-1], 0][edge] * (1 - t[pick, edge])
+            + anatomy.vertices[path[1:], 0][edge] * t[pick, edge]
+        )
         size = np.ptp(s.vertices[:, 1])
         rows.append(np.where(distance[pick, edge] < _NEAR_SLIT * size, x, np.nan))
     return np.nanmedian(np.stack(rows), axis=0)
@@ -121,26 +133,32 @@ def _median_on_slit(
 def embed_ibug51(anatomy: Anatomy, mediapipe: SurfacePoints) -> SurfacePoints:
     """iBUG's points 17–67 at MediaPipe's nearest points: a start, which photographs with annotations then move."""
     index = np.array(IBUG51_IN_MEDIAPIPE)
-    places = positions(anatomy.vertices, anatomy.faces, SurfacePoints(mediapipe.face[index], mediapipe.barycentric[index]))
+    places = positions(
+        anatomy.vertices, anatomy.faces, SurfacePoints(mediapipe.face[index], mediapipe.barycentric[index])
+    )
     return place_ibug51(anatomy, places)
 
 
 def place_ibug51(anatomy: Anatomy, places: Float[np.ndarray, "51 3"]) -> SurfacePoints:
     """iBUG's points 17–67 nearest to given places (template, metres), made symmetric; lids and inner lips on the rims,
-    the upper and lower ones of a pair at the same x."""
+    an upper and a lower lip point that belong together at the same x."""
     mirror = np.array(IBUG_MIRROR[17:]) - 17
     places = 0.5 * (places + places[mirror] * np.array([-1.0, 1.0, 1.0]))
     found = closest(anatomy.vertices, anatomy.faces, places, anatomy.skin)
     face, barycentric = found.face.copy(), found.barycentric.copy()
     for name, (upper, lower) in IBUG_SLITS.items():
         rows = np.array([upper, lower]) - 17
-        x = places[rows, 0].mean(axis=0)
+        x = places[rows, 0]
+        if name == "lips":
+            x = np.broadcast_to(x.mean(axis=0), x.shape)
         for side, index in enumerate(rows):
-            at = anatomy.on_slit(name, x, upper=side == 0)
+            at = anatomy.on_slit(name, x[side], upper=side == 0)
             face[index], barycentric[index] = at.face, at.barycentric
     return SurfacePoints(face, barycentric)
 
 
 def joined(first: SurfacePoints, second: SurfacePoints) -> SurfacePoints:
     """Two lists of points, one after the other."""
-    return SurfacePoints(np.concatenate([first.face, second.face]), np.concatenate([first.barycentric, second.barycentric]))
+    return SurfacePoints(
+        np.concatenate([first.face, second.face]), np.concatenate([first.barycentric, second.barycentric])
+    )

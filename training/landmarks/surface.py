@@ -1,4 +1,4 @@
-"""Points on a triangle mesh: where they are, the nearest ones to given places, robust averages, and curves along edges."""
+"""Points on a triangle mesh: where they are, the nearest ones to given places, robust averages, paths of edges."""
 
 from __future__ import annotations
 
