@@ -20,6 +20,9 @@ from tracker.fit.rig import PointRig, Pose, project, project_with_jacobian
 DAMPING = 1e-3
 CONVERGED = 1e-4
 """Relative fall of the cost under which a frame is done."""
+SIZE_SIGMA = 0.02
+"""How far (log) people's heads are from the mean head's size. Pictures do not show it: without this a head shrinks,
+because on a smaller one the same motion takes less expression."""
 
 
 @dataclass(frozen=True)
@@ -181,10 +184,16 @@ def solve_identity(
     def per_person(x: Tensor) -> Tensor:
         return x.new_zeros(n_people, *x.shape[1:]).index_add_(0, owner, x)
 
+    def shared_cost(identity: Tensor, camera: Tensor) -> Tensor:
+        size = per_person(camera[:, 0].square() * SIZE_SIGMA**-2)
+        return 0.5 * (identity_weight * identity.square().sum(1) + size)
+
     for _ in range(steps):
         pose = Pose(face, rotation, camera)
         normal = _normal_equations(rig, rig.neutral(identity[owner]), seen, prior, pose, with_shape=True)
-        before = per_person(normal.cost) + 0.5 * identity_weight * identity.square().sum(1)
+        normal.matrix[:, d - 3, d - 3] += SIZE_SIGMA**-2
+        normal.gradient[:, d - 3] += camera[:, 0] * SIZE_SIGMA**-2
+        before = per_person(normal.cost) + shared_cost(identity, camera)
         shared = per_person(normal.matrix[:, d:, d:])
         shared.diagonal(dim1=1, dim2=2).add_(identity_weight)
         shared_gradient = per_person(normal.gradient[:, d:]) + identity_weight * identity
@@ -207,7 +216,7 @@ def solve_identity(
 
         trial_identity = identity + step_identity
         cost = per_person(_cost(rig, rig.neutral(trial_identity[owner]), seen, prior, trial))
-        cost = cost + 0.5 * identity_weight * trial_identity.square().sum(1)
+        cost = cost + shared_cost(trial_identity, trial.camera)
         better = cost < before
         identity = torch.where(better[:, None], trial_identity, identity)
         mine = better[owner]
