@@ -71,6 +71,7 @@ def face_prior(asset: HeadAsset, config: FitConfig) -> FacePrior:
         for i, j, sigma in _mirrored(names):
             _tie(precision, i, j, sigma, weight)
     jaw, left, right = range(n, n + 3), range(n + 3, n + 5), range(n + 5, n + 7)
+    slope[jaw[0]] = weight * 0.5 / JAW_SIGMA[0]
     for i, sigma, limits in zip(jaw, JAW_SIGMA, JAW_LIMITS, strict=True):
         precision[i, i] += sigma**-2
         low[i], high[i] = limits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import roma
@@ -29,6 +29,9 @@ SLIT, SLIT_RANGE = 0.9e-3, 3e-3
 
 Of the frames in which the independent judge sees a blink, it puts the lids 1.5 mm apart in the median, where the
 embedded points of a closed head are 0.7 mm apart."""
+REST = 8.0
+"""How much stronger expressions are held at rest while the identity of a video is sought: what a face does in all
+frames is how it looks, not what it does."""
 INDEPENDENT_FRAMES = 4
 """Errors of landmarks are mostly common to all frames of a person: many frames say as much on identity as this many."""
 
@@ -136,7 +139,8 @@ class Problem:
         frames_each = len(view) / people
         weight = self.config.identity_weight * max(1.0, frames_each / INDEPENDENT_FRAMES)
         steps = self.config.identity_steps
-        return solve_identity(view.rig, owner, view.seen, self.prior, mean, weight, view.start, steps)
+        prior = replace(self.prior, slope=self.prior.slope * min(frames_each, REST))
+        return solve_identity(view.rig, owner, view.seen, prior, mean, weight, view.start, steps)
 
     def record(
         self, view: View, neutral: Tensor, identity: Tensor, pose: Pose, confidence: Float[np.ndarray, "N"]
