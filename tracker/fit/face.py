@@ -7,7 +7,9 @@ and the whole rotation goes to `pose`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -44,14 +46,17 @@ def fit_face(observations: Observations, head: HeadModel, config: FitConfig | No
     view = problem.view(observations.of_scheme(sampled), confidence[sampled])
     keys = view.at(choose_keyframes(view.seen.points, view.start.rotation, view.rest, config.keyframes))
     owner = torch.zeros(len(keys), dtype=torch.long, device=problem.device)
-    identity, _ = problem.solve_identity(keys, owner, 1)
+    with _single_threaded():
+        identity, _ = problem.solve_identity(keys, owner, 1)
 
-    parts = []
-    for chunk in _chunks(rows, config.chunk):
+    def fitted(chunk: np.ndarray) -> FaceFit:
         view = problem.view(observations.of_scheme(chunk), confidence[chunk])
-        neutral = view.rig.neutral(identity.expand(len(chunk), -1) if problem.moving else identity)
+        mine = identity.expand(len(chunk), -1)
+        neutral = view.rig.neutral(mine if problem.moving else identity)
         pose = solve_frames(view.rig, neutral, view.seen, problem.prior, view.start, config.steps)
-        parts.append(problem.record(view, neutral, identity.expand(len(chunk), -1), pose, confidence[chunk]))
+        return problem.record(view, neutral, mine, pose, confidence[chunk])
+
+    parts = _side_by_side(fitted, _chunks(rows, config.chunk))
     return fill_gaps(joined(parts), rows, len(observations.seen))
 
 
@@ -77,13 +82,36 @@ def fit_photos(
     trust = np.ones(len(points), np.float32) if confidence is None else confidence.astype(np.float32)
     if not len(points):
         raise ValueError("no photographs to fit; give at least one row of points")
-    parts = []
-    for chunk in _chunks(np.arange(len(points)), config.chunk):
+
+    def fitted(chunk: np.ndarray) -> FaceFit:
         view = problem.view(points[chunk], trust[chunk])
         owner = torch.arange(len(chunk), device=problem.device)
         identity, pose = problem.solve_identity(view, owner, len(chunk))
-        parts.append(problem.record(view, view.rig.neutral(identity), identity, pose, trust[chunk]))
+        return problem.record(view, view.rig.neutral(identity), identity, pose, trust[chunk])
+
+    parts = _side_by_side(fitted, _chunks(np.arange(len(points)), config.chunk))
     return joined(parts)
+
+
+@contextmanager
+def _single_threaded() -> Iterator[int]:
+    """One thread within each of torch's operations; yields how many there were.
+
+    The matrices are small. Shared out by torch they cost more in waiting than they save, ten times more on a machine
+    that is busy with something else; whole chunks side by side do not wait.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _side_by_side(work: Callable[[np.ndarray], FaceFit], chunks: Iterator[np.ndarray]) -> list[FaceFit]:
+    """`work` on every chunk, in order."""
+    with _single_threaded() as threads, ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, chunks))
 
 
 def _chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
