@@ -21,8 +21,8 @@ class FitConfig:
     """
 
     steps: int = 8
-    identity_steps: int = 12
-    keyframes: int = 48
+    identity_steps: int = 8
+    keyframes: int = 32
     chunk: int = 64
     noise: float = 1.0
     robust: float = 3.0
