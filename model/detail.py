@@ -74,8 +74,8 @@ class DetailSurface(nn.Module):
         """
         masked = _resized(displacement, self.layout.size) * self.mask
         normals = vertex_normals(mesh) if normals is None else normals
-        smooth = self.layout.carry(normals)
-        positions = self.layout.carry(mesh.vertices)
+        carried = self.layout.carry(torch.cat([mesh.vertices, normals], dim=-1))
+        positions, smooth = carried[..., :3, :, :], carried[..., 3:, :, :]
         if self.curved:
             positions = positions + curved_offset(mesh.vertices, normals, positions, self.layout)
         displaced = positions + masked[..., None, :, :] * smooth + self.fixed * smooth

@@ -1,0 +1,56 @@
+"""Faster encoders give the same codes, and leave the DECA that they are made from as it is."""
+
+import importlib.util
+
+import pytest
+import torch
+
+from model.asset import HeadAsset
+from model.deca import DECA, DECAConfig
+from model.speed import accelerate
+
+openvino = pytest.param(
+    "openvino",
+    marks=pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"),
+)
+
+
+@pytest.fixture(scope="module")
+def deca(tiny_head: HeadAsset) -> DECA:
+    torch.manual_seed(0)
+    return DECA(tiny_head, DECAConfig("mobilenetv2", 10, 8, 5, 16), 16).eval()
+
+
+@pytest.mark.parametrize("engine", ["torch", openvino])
+@pytest.mark.parametrize("half", [False, True])
+def test_same_codes(deca: DECA, engine: str, half: bool) -> None:
+    before = {key: value.clone() for key, value in deca.state_dict().items()}
+    fast = accelerate(deca, engine, half)
+    with torch.no_grad():
+        for batch in (1, 3):
+            images = torch.rand(batch, 3, 224, 224)
+            for slow_part, fast_part in zip(deca.encode(images)[:2], fast.encode(images)[:2], strict=True):
+                for name, value in vars(slow_part).items():
+                    limit = (0.1 if half else 1e-3) * (value.std() + 1e-6)
+                    assert getattr(fast_part, name).dtype == torch.float32
+                    assert (getattr(fast_part, name) - value).abs().max() <= limit, name
+            face, appearance, camera = deca.encode(images)
+            slow_map, fast_map = (d.decode(face, appearance, camera).displacement for d in (deca, fast))
+            assert fast_map.dtype == torch.float32
+            assert (slow_map - fast_map).abs().max() <= (0.1 if half else 1e-3) * slow_map.abs().max()
+    assert list(deca.state_dict()) == list(before)
+    assert all(torch.equal(value, before[key]) for key, value in deca.state_dict().items())
+    assert fast.coarse_encoder is not deca.coarse_encoder
+    assert fast.head is deca.head
+
+
+def test_engines_by_name(deca: DECA) -> None:
+    assert not accelerate(deca).training
+    with pytest.raises(ValueError, match="engine is 'tensorrt', expected auto, torch or openvino"):
+        accelerate(deca, "tensorrt")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="OpenVINO is installed")
+def test_openvino_is_named_where_it_is_missing(deca: DECA) -> None:
+    with pytest.raises(ValueError, match=r"not installed; pip install decatrack\[openvino\]"):
+        accelerate(deca, "openvino")
