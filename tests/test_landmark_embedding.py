@@ -18,7 +18,14 @@ from model.params import Camera
 from model.raster import rasterise
 from training.landmarks import contour, store
 from training.landmarks.anatomy import Anatomy, anatomy
-from training.landmarks.calibrate import Fitted, Residuals, common_bias, common_displacement, residuals
+from training.landmarks.calibrate import (
+    Fitted,
+    Residuals,
+    common_bias,
+    common_displacement,
+    residuals,
+    slide_along_rims,
+)
 from training.landmarks.embed import mirror_points
 from training.landmarks.photographs import choose
 from training.landmarks.renders import cast
@@ -159,7 +166,9 @@ def test_irises_lie_on_the_eyeballs_and_follow_the_gaze(asset, head):
         ball = asset.template[asset.regions[f"{side}_eye"] > 0.5]
         assert places[pupil] == pytest.approx(ball[ball[:, 2].argmax()], abs=2e-4)
         radius = np.linalg.norm((places[ring] - places[pupil])[:, :2], axis=1)
-        assert radius == pytest.approx(np.full(4, radius[0]), rel=0.03) and 5e-3 < radius[0] < 7e-3
+        # MediaPipe's irises are not quite round: lids hide what is above and below.
+        assert radius == pytest.approx(radius[[0, 1, 0, 1]], rel=0.03)
+        assert 5e-3 < radius[0] < 7e-3 and 0.8 < radius[1] / radius[0] < 1.05
         left, top, right, bottom = places[ring]
         assert left[0] < places[pupil, 0] < right[0] and bottom[1] < places[pupil, 1] < top[1]
         assert (moved[[pupil, *ring], 0] - places[[pupil, *ring], 0]).min() > 2e-3  # +y looks to the subject's left
@@ -326,31 +335,65 @@ def test_stored_embeddings_come_back(asset, tmp_path):
     store.save(tmp_path / "a.npz", marks, marks, {"seed": 1})
     store.save(tmp_path / "b.npz", marks, marks, {"seed": 1})
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert store.load_provenance(tmp_path / "a.npz") == {"seed": 1}
     again = store.load(tmp_path / "a.npz", "renders/")
     assert again.contour.barycentric == pytest.approx(marks.contour.barycentric, abs=1e-7)
     with pytest.raises(ValueError, match="no such file"):
         store.load(tmp_path / "c.npz")
 
 
-def test_common_bias_is_a_share_of_the_eye_distance(asset):
+@pytest.fixture(scope="module")
+def parts(asset: HeadAsset) -> Anatomy:
     pytest.importorskip("anny", reason="the extra build-head is not installed")
-    parts = anatomy(asset)
+    return anatomy(asset)
+
+
+def views(parts: Anatomy, count: int) -> Fitted:
+    """The mean head, seen from several directions."""
+    angles = np.random.default_rng(0).uniform(-20, 20, (count, 2))
+    R = Rotation.from_euler("YX", angles, degrees=True).as_matrix()
+    return Fitted(
+        vertices=np.einsum("nij,vj->nvi", R, parts.vertices),
+        facing=np.ones((count, len(parts.vertices))),
+        scale=np.full(count, 1000.0),
+        shift=np.zeros((count, 2)),
+        yaw=np.radians(angles[:, 0]),
+        good=np.ones(count, bool),
+    )
+
+
+def test_rim_points_slide_to_where_they_are_seen(asset, parts):
+    marks = landmarks_of(asset).mediapipe478
+    fitted = views(parts, 12)
+    shift = 0.8e-3
+    face, barycentric = marks.face.copy(), marks.barycentric.astype(float)
+    expected = {}
+    for name, sides in MEDIAPIPE_SLITS.items():
+        for side, index in enumerate(sides):
+            x = positions(parts.vertices, parts.faces, marks)[list(index), 0] + shift
+            moved = parts.on_slit(name, x, upper=side == 0)
+            face[list(index)], barycentric[list(index)] = moved.face, moved.barycentric
+            expected[name, side] = positions(parts.vertices, parts.faces, moved)[:, 0]
+    seen = fitted.project(fitted.carry(parts, SurfacePoints(face, barycentric)))
+    found = slide_along_rims(parts, fitted, MEDIAPIPE_SLITS, marks, seen)
+    for (name, side), x in expected.items():
+        inner = slice(1, -1)  # near the corners the rims are steep
+        assert np.abs(found[name][side][inner] - x[inner]).max() < 0.35 * shift
+
+
+def test_mirrored_twice_is_the_same_point(asset, parts):
     points = landmarks_of(asset).static51
-    n = 5
-    fitted = Fitted(
-        np.tile(parts.vertices, (n, 1, 1)),
-        np.ones((n, len(parts.vertices))),
-        np.full(n, 1000.0),
-        np.zeros((n, 2)),
-        np.zeros(n),
-        np.ones(n, bool),
-    )
-    seen = fitted.project(np.tile(positions(parts.vertices, parts.faces, points), (n, 1, 1)))
-    left, right = parts.slits["left_lids"].upper[-1], parts.slits["right_lids"].upper[0]
-    width = np.linalg.norm(parts.vertices[left] - parts.vertices[right])
-    assert common_bias(parts, fitted, points, seen + np.array([1.0, 0.0])) == pytest.approx(
-        np.full(51, 1e-3 / width), rel=1e-6
-    )
     twice = parts.mirrored(parts.mirrored(points))
     assert np.array_equal(twice.face, points.face)
     assert twice.barycentric == pytest.approx(points.barycentric)
+
+
+def test_common_bias_is_a_share_of_the_eye_distance(asset, parts):
+    points = landmarks_of(asset).static51
+    fitted = views(parts, 1)
+    fitted = replace(fitted, vertices=parts.vertices[None])
+    seen = fitted.project(fitted.carry(parts, points))
+    left, right = parts.slits["left_lids"].upper[-1], parts.slits["right_lids"].upper[0]
+    width = np.linalg.norm(parts.vertices[left] - parts.vertices[right])
+    found = common_bias(parts, fitted, points, seen + np.array([1.0, 0.0]))
+    assert found == pytest.approx(np.full(51, 1e-3 / width), rel=1e-6)

@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
             rendered = store.load(options.out, "renders/")
             assert rendered.mediapipe478 is not None
             mirror = mirror_points(positions(parts.vertices, parts.faces, rendered.mediapipe478))
-            provenance["renders"] = "kept from an earlier run"
+            provenance["renders"] = store.load_provenance(options.out).get("renders")
         else:
             drawn = tqdm(sightings(asset, detector, options.renders, options.seed), "renders", options.renders)
             seen = [sighting for sighting in drawn if sighting is not None]

@@ -67,15 +67,19 @@ class Anatomy:
         t = np.clip((inside - along[edge]) / np.maximum(along[edge + 1] - along[edge], 1e-9), 0.0, 1.0)
         return on_edges(self.faces, path[edge], path[edge + 1], t)
 
-    def iris(self, side: str, radius: float) -> SurfacePoints:
+    def iris(self, side: str, size: tuple[float, float]) -> SurfacePoints:
         """Centre of the pupil, then the rim of the iris at the subject's-right, top, left and bottom (as in a picture
-        of the head: image left, top, right, bottom); ``radius`` in metres."""
+        of the head: image left, top, right, bottom).
+
+        Args:
+            size: half width and half height, metres.
+        """
         vertices = self.vertices[np.unique(self.faces[self.eyes[side]])]
         pole = vertices[np.argmax(vertices[:, 2])]
-        around = np.array([[0, 0], [-1, 0], [0, 1], [1, 0], [0, -1]]) * radius
+        around = np.array([[0, 0], [-1, 0], [0, 1], [1, 0], [0, -1]]) * np.array(size)
         ball = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
-        size = pole[2] - ball[2]
-        depth = np.sqrt(size**2 - (around**2).sum(axis=1))
+        ball_radius = pole[2] - ball[2]
+        depth = np.sqrt(ball_radius**2 - (around**2).sum(axis=1))
         return closest(self.vertices, self.faces, ball + np.c_[around, depth], self.eyes[side])
 
 

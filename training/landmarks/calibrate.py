@@ -21,11 +21,12 @@ from model.params import FaceParams
 from tracker.fit import FaceFit, FitConfig, fit_photos
 from training.landmarks.anatomy import Anatomy
 from training.landmarks.embed import place_rims
-from training.landmarks.schemes import MEDIAPIPE_IRIS, MEDIAPIPE_SLITS
+from training.landmarks.schemes import MEDIAPIPE_IRIS, MEDIAPIPE_SLITS, Slits
 from training.landmarks.surface import closest, frames, positions
 
 _FACING = 0.2  # z of a surface's normal from which a residual on it counts
 _ITERATIONS = 40
+_RIM_STEP = 0.8e-3  # metres: over which a rim's direction is taken
 _STIFFNESS = 0.05  # of the data: holds displacements back that no view shows
 
 
@@ -52,6 +53,11 @@ class Fitted:
     def project(self, places: Float[np.ndarray, "N K 3"]) -> Float[np.ndarray, "N K 2"]:
         """Places in camera axes, metres, to px."""
         return self.scale[:, None, None] * places[..., :2] * np.array([1.0, -1.0]) + self.shift[:, None]
+
+    def carry(self, anatomy: Anatomy, points: SurfacePoints) -> Float[np.ndarray, "N K 3"]:
+        """Surface points (K,) on every head, metres, camera axes."""
+        corner = self.vertices[:, anatomy.faces[points.face]].astype(float)
+        return np.einsum("kc,nkcd->nkd", points.barycentric, corner)
 
     def metres(self, residual: Float[np.ndarray, "N K 2"]) -> Float[np.ndarray, "N K 2"]:
         """Differences in px to metres, y up."""
@@ -108,29 +114,31 @@ class Residuals:
 
     Attributes:
         offset: seen minus head, metres, image axes with y up.
-        shown: what a displacement within the template's surface (metres, two tangents) does in the picture.
+        shown: what a displacement on the template (metres along the tangents) does in the picture.
         weight: 0 where the point is hidden or the photograph is not good, else up to 1.
-        tangents: of the template at the points; columns.
+        tangents: directions in which the points may move on the template; columns.
     """
 
     offset: Float[np.ndarray, "N K 2"]
-    shown: Float[np.ndarray, "N K 2 2"]
+    shown: Float[np.ndarray, "N K 2 D"]
     weight: Float[np.ndarray, "N K"]
-    tangents: Float[np.ndarray, "K 3 2"]
+    tangents: Float[np.ndarray, "K 3 D"]
 
 
 def residuals(anatomy: Anatomy, fitted: Fitted, points: SurfacePoints, seen: Float[np.ndarray, "N K 2"]) -> Residuals:
     """Residuals of surface points (K,) against seen points, px."""
     corner = fitted.vertices[:, anatomy.faces[points.face]].astype(float)
-    places = np.einsum("kc,nkcd->nkd", points.barycentric, corner)
-    offset = fitted.metres(seen - fitted.project(places))
+    offset = fitted.metres(seen - fitted.project(fitted.carry(anatomy, points)))
     rest = anatomy.vertices[anatomy.faces[points.face]]
     tangents = frames(anatomy.vertices, anatomy.faces, points.face)[..., :2]
     edges = np.swapaxes(rest[:, 1:] - rest[:, :1], 1, 2)  # template edges as columns
     coordinates = np.linalg.pinv(edges) @ tangents
     posed = np.swapaxes(corner[:, :, 1:] - corner[:, :, :1], 2, 3)
     facing = np.einsum("kc,nkc->nk", points.barycentric, fitted.facing[:, anatomy.faces[points.face]])
-    weight = np.clip((facing - _FACING) / (1 - _FACING), 0.0, 1.0) * fitted.good[:, None]
+    weight = np.clip((facing - _FACING) / (1 - _FACING), 0.0, 1.0)
+    # Where lips or lids fold inwards, the normal says nothing on what is seen: such points always count.
+    fold = np.median(facing, axis=0) < _FACING
+    weight = np.where(fold, 1.0, weight) * fitted.good[:, None]
     return Residuals(offset, (posed @ coordinates)[..., :2, :], weight, tangents)
 
 
@@ -139,16 +147,48 @@ def common_displacement(res: Residuals) -> Float[np.ndarray, "K 3"]:
 
     Iteratively reweighted least squares; a little stiffness holds what no view shows.
     """
-    u = np.zeros((res.offset.shape[1], 2))
+    count = res.tangents.shape[-1]
+    u = np.zeros((res.offset.shape[1], count))
     for _ in range(_ITERATIONS):
-        left = res.offset - np.einsum("nkij,kj->nki", res.shown, u)
+        left = res.offset - np.einsum("nkia,ka->nki", res.shown, u)
         distance = np.linalg.norm(left, axis=-1)
         w = res.weight / np.maximum(distance, 2e-4)
         A = np.einsum("nk,nkia,nkib->kab", w, res.shown, res.shown)
         b = np.einsum("nk,nkia,nki->ka", w, res.shown, res.offset)
-        A += (_STIFFNESS * w.sum(axis=0) + 1e-9)[:, None, None] * np.eye(2)
+        A += (_STIFFNESS * w.sum(axis=0) + 1e-9)[:, None, None] * np.eye(count)
         u = np.linalg.solve(A, b[..., None])[..., 0]
-    return np.einsum("kdj,kj->kd", res.tangents, u)
+    return np.einsum("kda,ka->kd", res.tangents, u)
+
+
+def slide_along_rims(
+    anatomy: Anatomy,
+    fitted: Fitted,
+    slits: Slits,
+    points: SurfacePoints,
+    seen: Float[np.ndarray, "N K 2"],
+) -> dict[str, Float[np.ndarray, "2 _"]]:
+    """Template x (metres) of the rim points of every slit after moving along the rims by what is common.
+
+    Across a rim they have nowhere to go: there lids and lips must meet.
+    """
+    places = positions(anatomy.vertices, anatomy.faces, points)
+    moved = {}
+    for name, sides in slits.items():
+        moved[name] = np.stack([places[list(index), 0] for index in sides])
+        for side, index in enumerate(sides):
+            x = moved[name][side]
+            before, after = (anatomy.on_slit(name, x + d, upper=side == 0) for d in (-_RIM_STEP, _RIM_STEP))
+            run = np.maximum(
+                positions(anatomy.vertices, anatomy.faces, after)[:, 0]
+                - positions(anatomy.vertices, anatomy.faces, before)[:, 0],
+                0.1 * _RIM_STEP,
+            )
+            chosen = SurfacePoints(points.face[list(index)], points.barycentric[list(index)])
+            res = residuals(anatomy, fitted, chosen, seen[:, list(index)])
+            shown = (fitted.carry(anatomy, after) - fitted.carry(anatomy, before))[..., :2] / run[:, None]
+            along = Residuals(res.offset, shown[..., None], res.weight, np.tile([[1.0], [0.0], [0.0]], (len(x), 1, 1)))
+            moved[name][side] = x + common_displacement(along)[:, 0]
+    return moved
 
 
 def common_bias(
@@ -178,14 +218,13 @@ def calibrate_mediapipe(
 ) -> SurfacePoints:
     """One round: move MediaPipe's points by what is common to their residuals, mirror symmetrically.
 
-    Points on rims slide along them (across a rim they have nowhere to go: there the lids and lips must meet); of the
-    irises only the radius is changed.
+    Points on rims slide along them; of the irises only the size is changed.
     """
     step = common_displacement(residuals(anatomy, fitted, points, seen))
     step = 0.5 * (step + step[mirror] * np.array([-1.0, 1.0, 1.0]))
     places = positions(anatomy.vertices, anatomy.faces, points) + step
-    x = {name: places[np.array(pair), 0] for name, pair in MEDIAPIPE_SLITS.items()}
-    return place_rims(anatomy, _symmetric(anatomy, places, mirror), x, _iris_radius(anatomy, points, fitted, seen))
+    x = slide_along_rims(anatomy, fitted, MEDIAPIPE_SLITS, points, seen)
+    return place_rims(anatomy, _symmetric(anatomy, places, mirror), x, _iris_size(anatomy, points, fitted, seen))
 
 
 def _symmetric(anatomy: Anatomy, places: Float[np.ndarray, "K 3"], mirror: Int[np.ndarray, " K"]) -> SurfacePoints:
@@ -200,15 +239,20 @@ def _symmetric(anatomy: Anatomy, places: Float[np.ndarray, "K 3"], mirror: Int[n
     )
 
 
-def _iris_radius(anatomy: Anatomy, points: SurfacePoints, fitted: Fitted, seen: Float[np.ndarray, "N 478 2"]) -> float:
-    """Radius of the irises on the template, metres, from their widths in the photographs (lids hide top and bottom)."""
+def _iris_size(
+    anatomy: Anatomy, points: SurfacePoints, fitted: Fitted, seen: Float[np.ndarray, "N 478 2"]
+) -> tuple[float, float]:
+    """Half width and half height of the irises on the template, metres: as far apart as the detector sees the ends."""
     places = positions(anatomy.vertices, anatomy.faces, points)
-    factors, radii = [], []
-    for index in MEDIAPIPE_IRIS.values():
-        ends = [index[1], index[3]]
-        corner = fitted.vertices[:, anatomy.faces[points.face[ends]]].astype(float)
-        head = fitted.project(np.einsum("kc,nkcd->nkd", points.barycentric[ends], corner))
-        width = np.linalg.norm(head[:, 0] - head[:, 1], axis=-1)
-        factors.append((np.linalg.norm(seen[:, ends[0]] - seen[:, ends[1]], axis=-1) / width)[fitted.good])
-        radii.append(0.5 * np.linalg.norm(places[ends[0]] - places[ends[1]]))
-    return float(np.mean(radii) * np.median(np.concatenate(factors)))
+    sizes = []
+    for ends in ((1, 3), (2, 4)):
+        factors, lengths = [], []
+        for index in MEDIAPIPE_IRIS.values():
+            a, b = (index[end] for end in ends)
+            pair = SurfacePoints(points.face[[a, b]], points.barycentric[[a, b]])
+            head = fitted.project(fitted.carry(anatomy, pair))
+            length = np.linalg.norm(head[:, 0] - head[:, 1], axis=-1)
+            factors.append((np.linalg.norm(seen[:, a] - seen[:, b], axis=-1) / length)[fitted.good])
+            lengths.append(0.5 * np.linalg.norm((places[a] - places[b])[:2]))
+        sizes.append(float(np.mean(lengths) * np.median(np.concatenate(factors))))
+    return sizes[0], sizes[1]

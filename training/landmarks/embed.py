@@ -34,11 +34,11 @@ def embed_mediapipe(anatomy: Anatomy, seen: Sequence[Sighting]) -> tuple[Surface
         name: np.stack([_median_on_slit(anatomy, seen, name, points, side == 0) for side, points in enumerate(pair)])
         for name, pair in MEDIAPIPE_SLITS.items()
     }
-    return place_rims(anatomy, embedded, x, IRIS), mirror
+    return place_rims(anatomy, embedded, x, (IRIS, IRIS)), mirror
 
 
 def place_rims(
-    anatomy: Anatomy, points: SurfacePoints, x: dict[str, Float[np.ndarray, "2 n"]], iris: float
+    anatomy: Anatomy, points: SurfacePoints, x: dict[str, Float[np.ndarray, "2 _"]], iris: tuple[float, float]
 ) -> SurfacePoints:
     """MediaPipe's points, with those of lids and inner lips put on the rims, and those of the irises on the eyeballs.
 
@@ -46,7 +46,7 @@ def place_rims(
         x: template x (metres) of the upper and the lower points of every slit; made symmetric here. An upper and a
             lower lip point that belong together get the same x, so that they touch when the mouth is closed.
             MediaPipe's lid points are not one above the other.
-        iris: radius of the irises, metres.
+        iris: half width and half height of the irises, metres.
     """
     face, barycentric = points.face.copy(), points.barycentric.copy()
 
@@ -139,7 +139,9 @@ def embed_ibug51(anatomy: Anatomy, mediapipe: SurfacePoints) -> SurfacePoints:
     return place_ibug51(anatomy, places)
 
 
-def place_ibug51(anatomy: Anatomy, places: Float[np.ndarray, "51 3"]) -> SurfacePoints:
+def place_ibug51(
+    anatomy: Anatomy, places: Float[np.ndarray, "51 3"], rims: dict[str, Float[np.ndarray, "2 _"]] | None = None
+) -> SurfacePoints:
     """iBUG's points 17–67 nearest to given places (template, metres), made symmetric; lids and inner lips on the rims,
     an upper and a lower lip point that belong together at the same x."""
     mirror = np.array(IBUG_MIRROR[17:]) - 17
@@ -149,6 +151,9 @@ def place_ibug51(anatomy: Anatomy, places: Float[np.ndarray, "51 3"]) -> Surface
     for name, (upper, lower) in IBUG_SLITS.items():
         rows = np.array([upper, lower]) - 17
         x = places[rows, 0]
+        if rims is not None:
+            other = rims[{"left_lids": "right_lids", "right_lids": "left_lids"}.get(name, name)]
+            x = 0.5 * (rims[name] - other[:, ::-1])
         if name == "lips":
             x = np.broadcast_to(x.mean(axis=0), x.shape)
         for side, index in enumerate(rows):

@@ -8,12 +8,16 @@ from jaxtyping import Float
 from model.asset import Landmarks, SurfacePoints
 from model.landmarks import CONTOUR_ROWS, yaw_of_row
 from training.landmarks.anatomy import Anatomy
-from training.landmarks.calibrate import Fitted, common_displacement, residuals
+from training.landmarks.calibrate import Fitted, common_displacement, residuals, slide_along_rims
 from training.landmarks.contour import YAWS, annotated_angles, contour_table, trace_contour
 from training.landmarks.embed import place_ibug51
+from training.landmarks.schemes import IBUG_SLITS, Slits
 from training.landmarks.surface import closest, positions
 
 _ROUNDS = 4  # the heads stay as they are: a round is only for the bend of the surface
+_SLITS51: Slits = {
+    name: (tuple(i - 17 for i in upper), tuple(i - 17 for i in lower)) for name, (upper, lower) in IBUG_SLITS.items()
+}
 _EVERY = 3  # slices of the traced contour that are carried to the heads
 
 
@@ -23,7 +27,8 @@ def calibrate_ibug51(
     """Move points 17–67 by what is common to their residuals against the annotations (px)."""
     for _ in range(_ROUNDS):
         step = common_displacement(residuals(anatomy, fitted, points, seen))
-        points = place_ibug51(anatomy, positions(anatomy.vertices, anatomy.faces, points) + step)
+        rims = slide_along_rims(anatomy, fitted, _SLITS51, points, seen)
+        points = place_ibug51(anatomy, positions(anatomy.vertices, anatomy.faces, points) + step, rims)
     return points
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-MEDIAPIPE_SLITS = {
+Slits = dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+
+MEDIAPIPE_SLITS: Slits = {
     "right_lids": ((246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155)),
     "left_lids": ((398, 384, 385, 386, 387, 388, 466), (382, 381, 380, 374, 373, 390, 249)),
     "lips": ((191, 80, 81, 82, 13, 312, 311, 310, 415), (95, 88, 178, 87, 14, 317, 402, 318, 324)),
@@ -12,7 +14,7 @@ MEDIAPIPE_SLITS = {
 MEDIAPIPE_IRIS = {"right": (468, 471, 470, 469, 472), "left": (473, 476, 475, 474, 477)}
 """Pupil, then image left, top, right, bottom of the iris."""
 
-IBUG_SLITS = {
+IBUG_SLITS: Slits = {
     "right_lids": ((37, 38), (41, 40)),
     "left_lids": ((43, 44), (47, 46)),
     "lips": ((61, 62, 63), (67, 66, 65)),

@@ -46,7 +46,7 @@ def load(path: Path, prefix: str = "") -> Landmarks:
         ValueError: there is no such file.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; run python -m training.landmarks without --renders-from")
+        raise ValueError(f"{path}: no such file; run python -m training.landmarks without --skip-renders")
     with np.load(path, allow_pickle=False) as arrays:
         return Landmarks(
             **{
@@ -57,3 +57,9 @@ def load(path: Path, prefix: str = "") -> Landmarks:
                 for field in fields(Landmarks)
             }
         )
+
+
+def load_provenance(path: Path) -> dict[str, Any]:
+    """The record of how the embeddings of a file were found."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return json.loads(str(arrays["provenance"]))
