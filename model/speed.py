@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import warnings
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -61,9 +59,12 @@ def accelerate(deca: DECA, engine: str = "auto", half: bool = False) -> DECA:
     }
     for name, example in examples.items():
         network = getattr(deca, name)
-        fast._modules[name] = (
-            OpenVINONetwork(network, example, half) if engine == "openvino" else TorchNetwork(network, half)
-        )
+        if engine == "openvino":
+            from model.openvino_network import OpenVINONetwork
+
+            fast._modules[name] = OpenVINONetwork(network, example, half)
+        else:
+            fast._modules[name] = TorchNetwork(network, half)
     return fast
 
 
@@ -81,32 +82,6 @@ class TorchNetwork(nn.Module):
         )
         with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=self.half_precision):
             return self.network(*inputs)
-
-
-class OpenVINONetwork(nn.Module):
-    """A network translated for OpenVINO, with as many threads as PyTorch has; no gradients.
-
-    Args:
-        example: inputs of the right shapes; the batch may be another later.
-    """
-
-    def __init__(self, network: nn.Module, example: list[Tensor], half: bool) -> None:
-        super().__init__()
-        import openvino  # pyright: ignore[reportMissingImports]
-
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it traces, which PyTorch would rather not see any more
-            translated = openvino.convert_model(network.eval(), example_input=tuple(example))
-        translated.reshape({index: [-1, *value.shape[1:]] for index, value in enumerate(example)})
-        options: dict[str, Any] = {
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
-        }
-        self.compiled = openvino.Core().compile_model(translated, "CPU", options)
-
-    def forward(self, *inputs: Float[Tensor, "batch *_"]) -> Float[Tensor, "batch *_"]:
-        # The result's memory is used again by the next call.
-        return torch.from_numpy(self.compiled([value.detach().contiguous().numpy() for value in inputs])[0].copy())
 
 
 def _decoder_sizes(deca: DECA) -> tuple[int, int, int]:
