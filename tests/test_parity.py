@@ -16,7 +16,7 @@ def test_every_key_passes_and_wrong_ones_do_not() -> None:
         expected = {key: archive[key] for key in archive.files}
     # Wrong by little more than the tolerance; and a key that nobody knows.
     expected["enc_shape"] = expected["enc_shape"] + 6e-4 * np.abs(expected["enc_shape"]).max()
-    expected["loss_eye"] = expected["loss_eye"] * np.float32(1.0002)
+    expected["loss_eye"] = np.asarray(expected["loss_eye"] * np.float32(1.0002))
     expected["surprise"] = np.zeros(3)
     rows = run(load_module(FOLDER / "fake_assets.py"), 0, expected)
     assert [row.key for row in rows] == list(expected)
