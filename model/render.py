@@ -10,14 +10,14 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from model import views
 from model.asset import HeadAsset
 from model.camera import project_with_depth
 from model.mesh import Mesh, vertex_normals
 from model.params import Camera
-from model.raster import Fragments, barycentrics, interpolate, rasterise
-from model.shading import sample_texture, sh_shading, shape_shading
-
-_SHAPE_VIEW_LIMIT = -0.15  # normals that turn further away than this are left out of the shape view
+from model.raster import Fragments, rasterise
+from model.uv import grid_coordinates, sample
+from model.views import look, normal_view, shading_view
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,9 @@ class View:
 
 def shape_view(mesh: Mesh, camera: Camera, height: int, width: int) -> View:
     """The grey mesh under five lights from the viewer's side (DECA's shape image)."""
-    seen = _see(mesh, camera, height, width)
-    grey = shape_shading(seen.normals)
-    alpha = seen.alpha * (seen.normals[..., 2] > _SHAPE_VIEW_LIMIT)
-    image = (grey * alpha)[..., None, :, :].expand(*alpha.shape[:-2], 3, height, width)
-    return View(image, alpha[..., None, :, :], seen.normals.movedim(-1, -3), seen.fragments)
+    surface = look(mesh, camera, height, width)
+    image, alpha = views.shape_view(surface)
+    return View(image, alpha, normal_view(surface), surface.fragments)
 
 
 def textured_view(
@@ -64,32 +62,13 @@ def textured_view(
         texture: albedo, RGB, row 0 is v = 1.
         uv, uv_faces: texture vertices and triangles, parallel to the mesh's faces.
     """
-    seen = _see(mesh, camera, height, width)
-    spread = uv.expand(*mesh.vertices.shape[:-2], *uv.shape)
-    colours = sample_texture(texture, interpolate(spread, uv_faces, seen.fragments, seen.barycentric))
+    surface = look(mesh, camera, height, width)
+    normals = normal_view(surface)
+    spread = grid_coordinates(uv).expand(*mesh.vertices.shape[:-2], *uv.shape)
+    colours = sample(texture, surface.carry(spread, uv_faces))
     if light is not None:
-        shading = sh_shading(seen.normals.flatten(-3, -2), light).unflatten(-2, (height, width))
-        colours = colours * shading.movedim(-1, -3)
-    alpha = seen.alpha[..., None, :, :]
-    return View(colours * alpha, alpha, seen.normals.movedim(-1, -3), seen.fragments)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    fragments: Fragments
-    barycentric: Float[Tensor, "*batch H W 3"]
-    normals: Float[Tensor, "*batch H W 3"]
-    alpha: Float[Tensor, "*batch H W"]
-
-
-def _see(mesh: Mesh, camera: Camera, height: int, width: int) -> _Seen:
-    points = project_with_depth(camera, mesh.vertices)
-    fragments = rasterise(points, mesh.faces, height, width)
-    weights = fragments.barycentric
-    if points.requires_grad:
-        weights = barycentrics(points, mesh.faces, fragments)
-    normals = interpolate(vertex_normals(mesh), mesh.faces, fragments, weights)
-    return _Seen(fragments, weights, normals, (fragments.face >= 0).to(points.dtype))
+        colours = colours * shading_view(normals, light)
+    return View(colours * surface.alpha, surface.alpha, normals, surface.fragments)
 
 
 @dataclass(frozen=True)

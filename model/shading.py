@@ -7,7 +7,9 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate, normalize
+from torch.nn.functional import interpolate, normalize
+
+from model.uv import grid_coordinates, sample
 
 _SH_FACTORS = (
     1 / math.sqrt(4 * math.pi),
@@ -72,9 +74,4 @@ def sample_texture(
 
     Outside [0, 1] the border continues. (DECA's reference fades to black there, which shows as a dark seam.)
     """
-    grid = torch.stack([2 * uv[..., 0] - 1, 1 - 2 * uv[..., 1]], dim=-1)
-    flat = texture.reshape(-1, *texture.shape[-3:])
-    sampled = grid_sample(
-        flat, grid.reshape(-1, *grid.shape[-3:]), mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return sampled.reshape(*texture.shape[:-3], *sampled.shape[-3:])
+    return sample(texture, grid_coordinates(uv))
