@@ -121,7 +121,10 @@ def load_astronaut(path: str | Path) -> AstronautTruth:
 
 
 def openhead_motion(asset: HeadAsset, seconds: float | int = 10.0, seed: int = 0) -> OpenheadTruth:
-    """A made-up performance: smooth in time, every unit within its range, turns within ±30° yaw and ±15° pitch."""
+    """A made-up performance: smooth in time, every unit within its range, turns within ±30° yaw and ±15° pitch.
+
+    cheekSquint and noseSneer, which hardly move a landmark, and what no camera sees are left at rest.
+    """
     t = np.arange(round(seconds * FPS)) / FPS
     rng = np.random.default_rng(seed)
     names = asset.expression_names
@@ -135,12 +138,13 @@ def openhead_motion(asset: HeadAsset, seconds: float | int = 10.0, seed: int = 0
             expression[:, column] = np.clip(expression[:, column] + curve, 0.0, 1.0)
 
     talk = 0.5 + 0.5 * np.sin(2 * np.pi * t / 0.37) * np.sin(2 * np.pi * t / 1.13 + 0.5)
-    spells = _bumps(t, [(0.17, 0.2, 1.0), (0.47, 0.16, 1.0), (0.83, 0.2, 1.0)])
+    spells = _bumps(t, [(0.17, 0.2, 1.0), (0.66, 0.14, 1.0), (0.98, 0.12, 1.0)])
     jaw = np.zeros((len(t), 3))
-    jaw[:, 0] = 0.2 * talk * spells + 0.3 * _bumps(t, [(0.66, 0.1, 1.0)])
+    jaw[:, 0] = 0.2 * talk * spells + 0.25 * _bumps(t, [(0.66, 0.1, 1.0)])
 
-    yaw = np.deg2rad(30) * np.sin(2 * np.pi * t / 5.0) * _begin(t)
-    pitch = np.deg2rad(13) * np.sin(2 * np.pi * t / 3.7 + 0.6) * _begin(t)
+    wide = 0.4 + 0.6 * _bumps(t, [(0.05, 0.24, 1.0), (0.53, 0.16, 1.0)])  # calm but for two spells
+    yaw = np.deg2rad(30) * wide * np.cos(2 * np.pi * (t - 0.5) / 3.2) * _begin(t)
+    pitch = np.deg2rad(15) * wide * np.sin(2 * np.pi * t / 3.7 + 0.6) * _begin(t)
     roll = np.deg2rad(7) * np.sin(2 * np.pi * t / 4.4 + 2.0) * _begin(t)
     euler = torch.from_numpy(np.stack([yaw, pitch, roll], axis=-1))
     pose = roma.rotmat_to_rotvec(roma.euler_to_rotmat("YXZ", euler))
@@ -236,21 +240,19 @@ def _performance(t: Float[np.ndarray, "T"]) -> dict[str, Float[np.ndarray, "T"]]
     blinks = [(when, 0.32 / _LENGTH, 1.0) for when in (0.06, 0.22, 0.37, 0.52, 0.74, 0.93)]
     plan = {
         "eyeBlink": blinks,
-        "eyeBlinkLeft": [(0.63, 0.06, 1.0)],  # a wink
-        "eyeSquint": [(0.3, 0.16, 0.7)],
-        "eyeWide": [(0.45, 0.1, 0.8), (0.68, 0.1, 0.8)],
-        "browInnerUp": [(0.14, 0.12, 0.9), (0.68, 0.14, 1.0)],
-        "browOuterUp": [(0.45, 0.12, 0.9), (0.68, 0.12, 0.8)],
-        "browDown": [(0.58, 0.12, 0.9)],
-        "cheekSquint": [(0.3, 0.16, 0.6)],
-        "mouthSmile": [(0.3, 0.18, 0.9), (0.9, 0.16, 0.7)],
-        "mouthPucker": [(0.58, 0.12, 0.9), (0.19, 0.05, 0.5)],
-        "mouthFunnel": [(0.47, 0.1, 0.4)],
-        "mouthFrown": [(0.76, 0.1, 0.8)],
-        "mouthUpperUp": [(0.83, 0.1, 0.4)],
-        "mouthLowerDown": [(0.17, 0.1, 0.4), (0.83, 0.1, 0.4)],
-        "mouthStretchLeft": [(0.4, 0.08, 0.6)],
-        "noseSneer": [(0.76, 0.08, 0.5)],
+        "eyeBlinkLeft": [(0.94, 0.05, 1.0)],  # a wink
+        "browInnerUp": [(0.13, 0.12, 1.0), (0.66, 0.13, 1.0)],
+        "browOuterUp": [(0.21, 0.12, 1.0), (0.66, 0.13, 0.8)],
+        "eyeWide": [(0.21, 0.12, 1.0), (0.66, 0.13, 1.0)],
+        "mouthSmile": [(0.29, 0.12, 1.0), (0.95, 0.1, 0.7)],
+        "mouthStretch": [(0.36, 0.08, 1.0)],
+        "browDown": [(0.42, 0.12, 1.0)],
+        "eyeSquint": [(0.42, 0.12, 1.0)],
+        "mouthPucker": [(0.50, 0.12, 1.0)],
+        "mouthFunnel": [(0.58, 0.12, 1.0)],
+        "mouthUpperUp": [(0.73, 0.12, 1.0)],
+        "mouthLowerDown": [(0.81, 0.12, 1.0)],
+        "mouthFrown": [(0.89, 0.12, 1.0)],
     }
     return {unit: _bumps(t, bumps) for unit, bumps in plan.items()}
 

@@ -58,6 +58,18 @@ STRENGTH_OF = {
 ASYMMETRY = 0.08
 """Standard deviation of half the difference between left and right sliders, of their full travel."""
 
+PROPORTIONS = {
+    "nose/nose-scale-depth-incr": 0.55,
+    "nose/nose-trans-forward": 0.65,
+    "nose/nose-greek-incr": 0.30,
+    "forehead/forehead-trans-forward": 0.35,
+    "chin/chin-prominent-incr": 0.40,
+}
+"""What the average adult of MakeHuman lacks in relief, as parts of sliders. Its nose tip lies 0.38 of the outer-eye
+distance before the eye corners, glabella 0.18, forehead 0.11, chin 0.04; in the canonical face of MediaPipe, which its
+network places in photographs, 0.49, 0.23, 0.15 and 0.12. Too flat a head explains a small turn as a large one: before
+this, the yaw of rendered heads came out 19 % too large."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -90,6 +102,7 @@ def build_identity(
     macro_names = macro_targets()
     macro = np.stack([carry.symmetric(carry(read_target(name))) for name in macro_names])
     mean = np.tensordot(macro_strengths(average_adult(), macro_names)[0], macro, axes=1)
+    mean += sum(part * carry.symmetric(carry(read_target(name))) for name, part in PROPORTIONS.items())
 
     modifiers = [m for m in read_modifiers(FOLDERS) if m.name not in POSE_LIKE]
     even, even_strength, odd, odd_strength = (
