@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit
 from torch import Tensor
 
+from model.raster.cpu import compiled
 from model.raster.fragments import Fragments
 
 _EPSILON = np.float32(1e-8)
@@ -35,12 +35,12 @@ def rasterise(image: Float[Tensor, "batch V 3"], faces: Int[Tensor, "F 3"], size
     return Fragments(*(torch.from_numpy(array) for array in (face, barycentric, -depth)))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _edge(px, py, ax, ay, bx, by):
     return (px - ax) * (by - ay) - (py - ay) * (bx - ax)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _draw(vertices, faces, face, barycentric, depth):
     size = face.shape[0]
     centres = np.empty(size, np.float32)
