@@ -301,3 +301,16 @@ def test_face_alignment_follows_faces(fan: Any, monkeypatch: pytest.MonkeyPatch)
     height = 0.1
     assert detector.detect(frame(image, 3)) == [] and len(searches) == 2  # lost, and looked for again
     detector.close()
+
+
+def test_landmarks_read_from_the_wire_are_those_asked_point_by_point():
+    landmark_pb2 = pytest.importorskip("mediapipe.framework.formats.landmark_pb2")
+    from tracker.detect.attention_mesh import _coordinates
+
+    rng = np.random.default_rng(0)
+    for fields in (("x", "y", "z"), ("x", "y")):
+        message = landmark_pb2.NormalizedLandmarkList()
+        for row in rng.uniform(-1, 2, (478, 3)):
+            message.landmark.add(**dict(zip(fields, row, strict=False)))
+        asked = np.array([(p.x, p.y) for p in message.landmark])
+        np.testing.assert_array_equal(_coordinates(message), asked)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 
 from model.asset import JOINTS
 from model.camera import project
@@ -57,7 +58,11 @@ def track_video(
     head = load_model(config)
     dither = config.smooth.method == "kalman"
     device = str(head.template.device)
-    with open_detector(config.detector, faces=config.most_faces, dither=dither, device=device) as detector:
+    # The detector's 2×2 matrices wake OpenBLAS's threads, which then spin on the core that decodes.
+    with (
+        threadpool_limits(1, user_api="blas"),
+        open_detector(config.detector, faces=config.most_faces, dither=dither, device=device) as detector,
+    ):
         faces = observe(video, detector, config, report, store)
     if not faces:
         raise ValueError(f"{video.path}: no face was found in {video.frames} frames")

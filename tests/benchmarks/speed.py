@@ -78,10 +78,11 @@ def compare(path: Path, rounds: int) -> bool:
 
 
 CHILD = """
-import resource, sys
+import re, sys
 from tracker.cli import main
 status = main([sys.argv[1], "--out", sys.argv[2]])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)
+# Not ru_maxrss: a child starts with its parent's.
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024, file=sys.stderr)
 sys.exit(status)
 """
 

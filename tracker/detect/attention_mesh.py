@@ -90,13 +90,23 @@ class LandmarkNet:
         self._graph.add_packet_to_input_stream("image", self._image(crop).at(self._clock))
         self._clock += 1
         self._graph.wait_until_idle()
-        points = np.array([(p.x, p.y) for p in self._out["landmarks"].landmark], float) * SIDE
+        points = _coordinates(self._out["landmarks"]) * SIDE
         if T_frame_from_crop is not None:
             points = points @ T_frame_from_crop[:, :2].T + T_frame_from_crop[:, 2]
         return points, float(self._out["presence"])
 
     def close(self) -> None:
         self._graph.close()
+
+
+def _coordinates(landmarks: Any) -> Float[np.ndarray, "478 2"]:
+    """x, y of a NormalizedLandmarkList, read from its wire format: a tenth of the time of asking point by point."""
+    data = np.frombuffer(landmarks.SerializeToString(), np.uint8)
+    count = len(landmarks.landmark)
+    if data.size != 17 * count:  # more or fewer fields than x, y, z
+        return np.array([(p.x, p.y) for p in landmarks.landmark], float)
+    points = data.reshape(count, 17)  # tag, length, then (tag, float32) for each of x, y, z
+    return np.stack([np.ascontiguousarray(points[:, i : i + 4]).view("<f4")[:, 0] for i in (3, 8)], 1).astype(float)
 
 
 def cut(image: UInt8[np.ndarray, "H W 3"], crop: Float[np.ndarray, "4"]) -> tuple[np.ndarray, np.ndarray]:

@@ -20,9 +20,9 @@ class FitConfig:
         expression_weight: weight of the prior that faces are at rest.
     """
 
-    steps: int = 8
-    identity_steps: int = 8
-    keyframes: int = 32
+    steps: int = 4
+    identity_steps: int = 6
+    keyframes: int = 24
     chunk: int = 64
     noise: float = 1.0
     robust: float = 3.0

@@ -20,10 +20,11 @@ from tracker.fit.config import FitConfig
 from tracker.fit.keyframes import choose_keyframes
 from tracker.fit.problem import Problem
 from tracker.fit.result import FaceFit, fill_gaps, joined
+from tracker.fit.rig import Pose
 from tracker.fit.solve import solve_frames
 from tracker.observation import Observations
 
-SAMPLED = 240
+SAMPLED = 160
 """Frames among which the keyframes are chosen."""
 
 
@@ -47,13 +48,16 @@ def fit_face(observations: Observations, head: HeadModel, config: FitConfig | No
     keys = view.at(choose_keyframes(view.seen.points, view.start.rotation, view.rest, config.keyframes))
     owner = torch.zeros(len(keys), dtype=torch.long, device=problem.device)
     with _single_threaded():
-        identity, _ = problem.solve_identity(keys, owner, 1)
+        identity, solved = problem.solve_identity(keys, owner, 1)
 
     def fitted(chunk: np.ndarray) -> FaceFit:
         view = problem.view(observations.of_scheme(chunk), confidence[chunk])
+        # A frame starts from the face of the keyframe that looks most like it: half the steps are saved.
+        alike = torch.cdist(view.seen.points.flatten(1), keys.seen.points.flatten(1)).argmin(1)
+        start = Pose(solved.face[alike], view.start.rotation, view.start.camera)
         mine = identity.expand(len(chunk), -1)
         neutral = view.rig.neutral(mine if problem.moving else identity)
-        pose = solve_frames(view.rig, neutral, view.seen, problem.prior, view.start, config.steps)
+        pose = solve_frames(view.rig, neutral, view.seen, problem.prior, start, config.steps)
         return problem.record(view, neutral, mine, pose, confidence[chunk])
 
     parts = _side_by_side(fitted, _chunks(rows, config.chunk))
