@@ -103,7 +103,11 @@ def _track_one(job: Job, config: TrackConfig, resume: bool) -> None:
             if not resume:
                 store.discard()
             with Progress(job.video.name) as progress:
-                track = track_video(video, config, report=progress, store=store)
+                try:
+                    track = track_video(video, config, report=progress, store=store)
+                except ValueError:  # no face, no such head: going on would not help
+                    store.discard()
+                    raise
             track.save(job.out)
             store.discard()
             if video.truncated:

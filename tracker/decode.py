@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import av
 import av.container
@@ -18,6 +19,8 @@ from jaxtyping import UInt8
 
 from tracker.image import resize
 from tracker.observation import Frame
+
+Item = TypeVar("Item")
 
 
 def open_container(path: Path) -> av.container.InputContainer:
@@ -149,17 +152,17 @@ class DecordDecoder:
         self.problem = None
 
 
-class Prefetch:
+class Prefetch(Generic[Item]):
     """An iterator run in a thread, a bounded number of items ahead of its consumer."""
 
-    def __init__(self, items: Iterator[Frame], depth: int) -> None:
+    def __init__(self, items: Iterator[Item], depth: int) -> None:
         self._items = items
-        self._queue: queue.Queue[tuple[Frame | None, BaseException | None]] = queue.Queue(depth)
+        self._queue: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="video-decoder", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Item]:
         while not self._stop.is_set():
             frame, error = self._queue.get()
             if error is not None:
@@ -191,7 +194,7 @@ class Prefetch:
             del self._items
         self._put((None, error))
 
-    def _put(self, item: tuple[Frame | None, BaseException | None]) -> bool:
+    def _put(self, item: tuple[Item | None, BaseException | None]) -> bool:
         while not self._stop.is_set():
             with contextlib.suppress(queue.Full):
                 self._queue.put(item, timeout=0.1)

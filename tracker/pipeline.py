@@ -18,10 +18,11 @@ from model.landmarks import HeadLandmarks
 from model.params import Camera, FaceParams
 from tracker.associate import Associator
 from tracker.config import TrackConfig
+from tracker.decode import Prefetch
 from tracker.detect import Detector, open_detector
 from tracker.fit import FaceFit, fit_face
 from tracker.fit.points import points_used
-from tracker.observation import Detection, Observations
+from tracker.observation import Detection, Frame, Observations
 from tracker.resume import DetectionStore
 from tracker.shots import number_shots
 from tracker.smooth import smooth_track
@@ -107,25 +108,29 @@ def observe(
     """Detect the faces of every frame and say who is who; the list is sorted by time on screen."""
     associator = Associator(video.size, keep=points_used(detector.scheme))
     done = 0
-    for chunk in _chunks(video, config.chunk):
-        known = store.load(chunk.number) if store else None
-        found: list[list[Detection]] = []
-        detector.reset()  # a chunk's detections follow from its frames alone
-        shot = -1
-        for row, (frame, frame_shot) in enumerate(chunk.frames):
-            if known is not None and row < len(known):
-                faces = known[row]
-            else:
-                if frame_shot != shot:
-                    detector.reset()
-                faces = detector.detect(frame)
-            shot = frame_shot
-            found.append(faces)
-            associator.push(frame, faces, frame_shot)
-            done += 1
-            report("detect", done, max(video.frames, done))
-        if store and known is None:
-            store.save(chunk.number, found)
+    ahead = Prefetch(number_shots(iter(video)), 4)  # cuts are found on the core that decodes
+    try:
+        for chunk in _chunks(iter(ahead), config.chunk):
+            known = store.load(chunk.number) if store else None
+            found: list[list[Detection]] = []
+            detector.reset()  # a chunk's detections follow from its frames alone
+            shot = -1
+            for row, (frame, frame_shot) in enumerate(chunk.frames):
+                if known is not None and row < len(known):
+                    faces = known[row]
+                else:
+                    if frame_shot != shot:
+                        detector.reset()
+                    faces = detector.detect(frame)
+                shot = frame_shot
+                found.append(faces)
+                associator.push(frame, faces, frame_shot)
+                done += 1
+                report("detect", done, max(video.frames, done))
+            if store and known is None:
+                store.save(chunk.number, found)
+    finally:
+        ahead.close()
     return associator.finish()
 
 
@@ -135,9 +140,8 @@ class _Chunk:
     frames: Iterator
 
 
-def _chunks(video: Video, length: int) -> Iterator[_Chunk]:
-    """The numbered frames of a video in runs of `length`; each run must be used up before the next."""
-    frames = number_shots(iter(video))
+def _chunks(frames: Iterator[tuple[Frame, int]], length: int) -> Iterator[_Chunk]:
+    """Frames and their shots in runs of `length`; each run must be used up before the next."""
     number = 0
     while (first := next(frames, None)) is not None:
         yield _Chunk(number, _run(first, frames, length))
