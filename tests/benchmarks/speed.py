@@ -2,6 +2,9 @@
 
     python tests/benchmarks/speed.py [--video PATH] [--rounds 3] [--skip-memory]
 
+The clip is played to and fro for a minute, since loading the head and finding the identity cost the same for a second
+of video as for an hour; the clip itself is timed too.
+
 Goals: `track` without preview at 0.5 of FaceMesh's frame rate or more (2 cores, 512² video); memory that does not grow
 with the length of the video, and an hour of 1080p within 1.5 GB.
 """
@@ -20,6 +23,7 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 RATIO_GOAL = 0.5
 HOUR_GOAL_GB = 1.5
 HOUR_FRAMES = 3600 * 25
+MINUTE = 60 * 25
 
 
 def facemesh_alone(frames: list) -> float:
@@ -55,8 +59,8 @@ def track_alone(path: Path, stages: dict[str, float]) -> float:
     return (int(track.frame.max()) + 1) / (time.perf_counter() - started)
 
 
-def compare(path: Path, rounds: int) -> bool:
-    """Both in turn, several times; the ratio of each pair."""
+def compare(path: Path, rounds: int) -> float:
+    """Both in turn, several times: the median of the ratios of each pair."""
     from tracker.video import open_video
 
     with open_video(path) as video:
@@ -71,10 +75,7 @@ def compare(path: Path, rounds: int) -> bool:
         print(f"  FaceMesh alone {alone:6.1f} frames/s   track {ours:6.1f} frames/s   ratio {ratios[-1]:.2f}")
     for stage, seconds in stages.items():
         print(f"  {stage:10s} {1000 * seconds / rounds / len(frames):6.2f} ms per frame")
-    ratio = sorted(ratios)[len(ratios) // 2]
-    passed = ratio >= RATIO_GOAL
-    print(f"  median ratio {ratio:.2f} (goal ≥ {RATIO_GOAL}): {'pass' if passed else 'FAIL'}")
-    return passed
+    return sorted(ratios)[len(ratios) // 2]
 
 
 CHILD = """
@@ -93,9 +94,9 @@ def repeated(source: Path, target: Path, frames: int, size: tuple[int, int]) -> 
     from tracker.video import VideoWriter, open_video
 
     with open_video(source) as video:
-        pictures = [resize(frame.image, size) for frame, _ in zip(video, range(100), strict=False)]
+        pictures = [resize(frame.image, size) for frame, _ in zip(video, range(500), strict=False)]
     order = [*range(len(pictures)), *range(len(pictures) - 2, 0, -1)]
-    with VideoWriter(target, size, 25, crf=28) as writer:
+    with VideoWriter(target, size, 25, crf=23) as writer:
         for i in range(frames):
             writer.write(pictures[order[i % len(order)]])
 
@@ -140,7 +141,12 @@ def main() -> int:
             print(f"{path} is absent: timing the astronaut clip")
             path = Path(folder) / "astronaut.mp4"
             write_astronaut(path)
-        passed = compare(path, options.rounds)
+        minute = Path(folder) / f"{path.stem}-minute.mp4"
+        repeated(path, minute, MINUTE, (512, 512))
+        short, ratio = compare(path, options.rounds), compare(minute, options.rounds)
+        passed = ratio >= RATIO_GOAL
+        print(f"median ratio: the clip alone {short:.2f}; a minute of it {ratio:.2f} (goal ≥ {RATIO_GOAL}): ", end="")
+        print("pass" if passed else "FAIL")
         if not options.skip_memory:
             passed &= memory(path)
     return 0 if passed else 1
