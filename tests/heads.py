@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from model.asset import HeadAsset, Landmarks, SurfacePoints
+from tracker.observation import MEDIAPIPE_OF_IBUG
 
 RADII = np.array([0.075, 0.11, 0.09])
 EYE = np.array([0.031, 0.03, 0.068])  # the subject's left; the right eye is its mirror image
@@ -18,15 +19,6 @@ _NOSE = [(0, 0.03), (0, 0.018), (0, 0.007), (0, -0.004), (-0.013, -0.013), (-0.0
 _EYE = [(-0.045, 0.03), (-0.036, 0.036), (-0.027, 0.036), (-0.018, 0.03), (-0.027, 0.025), (-0.036, 0.025)]
 _LIPS = [(-0.025, -0.04), (-0.016, -0.034), (-0.006, -0.031), (0, -0.032), (-0.016, -0.049), (-0.009, -0.052)]
 _INNER = [(-0.021, -0.041), (-0.007, -0.038), (0, -0.039), (-0.007, -0.044), (0, -0.0445), (0, -0.053)]
-
-# The usual correspondence of FaceMesh to iBUG-68, so that code which converts between the two works on this head.
-MEDIAPIPE_OF_IBUG = [
-    *(127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356),
-    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
-    *(168, 197, 5, 4, 75, 97, 2, 326, 305),
-    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
-    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87),
-]
 
 
 @lru_cache

@@ -234,3 +234,29 @@ def test_a_photograph_without_a_face(tracked, tmp_path, capsys):
     write_image(photo, np.full((64, 64, 3), 128, np.uint8))
     fails(capsys, reenact, ["--target", photo, "--driver", tracked, "--out", out], 2, "blank.png", "no face")
     assert not out.exists()
+
+
+def test_a_head_without_mediapipes_points_is_tracked_by_the_68(clip, tmp_path, capsys):
+    """FLAME has no embedding of them; the nearest of MediaPipe's points stand in for iBUG's."""
+    from dataclasses import replace
+
+    from model.io.assets import load_head, save_head
+
+    asset = load_head()
+    path = tmp_path / "plain.npz"
+    save_head(replace(asset, landmarks=replace(asset.landmarks, mediapipe478=None)), path)
+    out = tmp_path / "plain_track.npz"
+    assert track([str(clip), "--out", str(out), "--head", str(path)]) == 0
+    result = load_track(out)
+    step = np.diff(result.landmarks[:, 17:].mean(1), axis=0).mean(0)
+    np.testing.assert_allclose(step, [-2, 0], atol=0.4)
+    capsys.readouterr()
+
+
+def test_the_snippet_of_the_readme_runs(tracked, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    snippet = text.split("```python\n")[1].split("```")[0]
+    (tmp_path / "talk.npz").write_bytes(tracked.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "README.md", "exec"), {})
+    assert f"{FRAMES} frames" in capsys.readouterr().out

@@ -9,6 +9,17 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 POINTS_OF_SCHEME = {"mediapipe478": 478, "ibug68": 68}
 
+MEDIAPIPE_OF_IBUG = np.array(
+    [
+        *(127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356),
+        *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
+        *(168, 197, 5, 4, 75, 97, 2, 326, 305),
+        *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+        *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87),
+    ]
+)
+"""The point of MediaPipe's Face Mesh nearest to each iBUG point: for heads that have only these (FLAME)."""
+
 
 @dataclass(frozen=True)
 class Frame:

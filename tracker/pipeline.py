@@ -22,7 +22,7 @@ from tracker.decode import Prefetch
 from tracker.detect import Detector, open_detector
 from tracker.fit import FaceFit, fit_face
 from tracker.fit.points import points_used
-from tracker.observation import Detection, Frame, Observations
+from tracker.observation import MEDIAPIPE_OF_IBUG, Detection, Frame, Observations
 from tracker.resume import DetectionStore
 from tracker.shots import number_shots
 from tracker.smooth import smooth_track
@@ -64,7 +64,7 @@ def track_video(
         threadpool_limits(1, user_api="blas"),
         open_detector(config.detector, faces=config.most_faces, dither=dither, device=device) as detector,
     ):
-        faces = observe(video, detector, config, report, store)
+        faces = observe(video, detector, config, report, store, as_ibug68=not _has_points_of(detector, head))
     if not faces:
         raise ValueError(f"{video.path}: no face was found in {video.frames} frames")
     if config.faces != "all":
@@ -104,9 +104,15 @@ def observe(
     config: TrackConfig,
     report: Report = _silent,
     store: DetectionStore | None = None,
+    *,
+    as_ibug68: bool = False,
 ) -> list[Observations]:
-    """Detect the faces of every frame and say who is who; the list is sorted by time on screen."""
-    associator = Associator(video.size, keep=points_used(detector.scheme))
+    """Detect the faces of every frame and say who is who; the list is sorted by time on screen.
+
+    With `as_ibug68`, MediaPipe's points are given as the 68 that are nearest to iBUG's.
+    """
+    keep = MEDIAPIPE_OF_IBUG if as_ibug68 else points_used(detector.scheme)
+    associator = Associator(video.size, keep=keep)
     done = 0
     ahead = Prefetch(number_shots(iter(video)), 4)  # cuts are found on the core that decodes
     try:
@@ -131,7 +137,13 @@ def observe(
                 store.save(chunk.number, found)
     finally:
         ahead.close()
-    return associator.finish()
+    faces = associator.finish()
+    return [replace(face, scheme="ibug68", kept=None) for face in faces] if as_ibug68 else faces
+
+
+def _has_points_of(detector: Detector, head: HeadModel) -> bool:
+    marks = head.asset.landmarks
+    return detector.scheme != "mediapipe478" or marks is None or marks.mediapipe478 is not None
 
 
 @dataclass(frozen=True)

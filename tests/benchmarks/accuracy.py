@@ -34,7 +34,7 @@ from tracker.detect import open_detector
 from tracker.fit import FaceFit, fit_photos
 from tracker.fit.points import MEDIAPIPE
 from tracker.image import read_image
-from tracker.observation import Frame, Observations
+from tracker.observation import MEDIAPIPE_OF_IBUG, Frame, Observations
 from tracker.pipeline import detection_settings, load_model, observe, track_video
 from tracker.resume import DetectionStore
 from tracker.smooth import SmoothConfig
@@ -147,7 +147,7 @@ def photos(bench: Bench) -> None:
         fixed = name == "aflw2000"  # its annotations lie on the surface, behind the face too; others follow the outline
         eyes = np.linalg.norm(found.annotated[:, 36] - found.annotated[:, 45], axis=1)
         ours = np.linalg.norm(marks68(bench.head, fit, fixed) - found.annotated, axis=2)
-        theirs = np.linalg.norm(found.points[:, mediapipe_of_ibug()] - found.annotated, axis=2)
+        theirs = np.linalg.norm(found.points[:, MEDIAPIPE_OF_IBUG] - found.annotated, axis=2)
         if fixed:
             by_yaw(fit, ours, theirs, found.annotated)
             continue
@@ -207,14 +207,6 @@ def misplaced(face: np.ndarray, annotated: np.ndarray) -> float:
     size = np.sqrt(np.prod(b1 - b0))
     apart = np.linalg.norm((a0 + a1) / 2 - (b0 + b1) / 2) / size
     return float(apart + 0.5 * abs(np.log(np.sqrt(np.prod(a1 - a0)) / size)))
-
-
-def mediapipe_of_ibug() -> list[int]:
-    """The usual choice of 68 of MediaPipe's points."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from heads import MEDIAPIPE_OF_IBUG
-
-    return MEDIAPIPE_OF_IBUG
 
 
 def marks68(head: HeadModel, fit: FaceFit, fixed: bool) -> np.ndarray:
