@@ -67,3 +67,16 @@ def test_files_that_are_no_mapping_are_refused(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="not found"):
         load_config(Outer(), tmp_path / "none.yaml")
+
+
+def test_the_shipped_yaml_states_every_default():
+    import dataclasses
+    from pathlib import Path
+
+    import yaml
+
+    from tracker.config import TrackConfig
+
+    file = Path(__file__).parents[1] / "configs" / "track.yaml"
+    assert load_config(TrackConfig(), file) == TrackConfig()
+    assert yaml.safe_load(file.read_text()) == dataclasses.asdict(TrackConfig())
