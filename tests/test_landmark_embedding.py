@@ -187,7 +187,7 @@ def test_contour_is_the_silhouette_of_the_side_that_turns_away(asset, head, yaw)
     assert inside.any() and (points > 0).all() and (points < 499).all()
     depth = from_outside[points[:, 1].astype(int), points[:, 0].astype(int)] / 2
     away = slice(9, 17) if yaw > 0 else slice(0, 8)
-    assert depth[away].max() < (3.0 if yaw else 3.6)  # the jaw line is drawn a little before the ear
+    assert depth[away].max() <= (3.0 if yaw else 3.6)  # the jaw line is drawn a little before the ear
 
 
 @pytest.mark.parametrize("yaw", [0, 15, 30, -30])

@@ -142,8 +142,8 @@ def openhead_motion(asset: HeadAsset, seconds: float | int = 10.0, seed: int = 0
     jaw = np.zeros((len(t), 3))
     jaw[:, 0] = 0.2 * talk * spells + 0.25 * _bumps(t, [(0.66, 0.1, 1.0)])
 
-    wide = 0.4 + 0.6 * _bumps(t, [(0.05, 0.24, 1.0), (0.53, 0.16, 1.0)])  # calm but for two spells
-    yaw = np.deg2rad(30) * wide * np.cos(2 * np.pi * (t - 0.5) / 3.2) * _begin(t)
+    wide = 0.4 + 0.6 * _bumps(t, [(0.08, 0.2, 1.0), (0.54, 0.16, 1.0)])  # calm but for two spells
+    yaw = np.deg2rad(30) * wide * np.cos(2 * np.pi * (t - 0.8) / 3.07) * _begin(t)
     pitch = np.deg2rad(15) * wide * np.sin(2 * np.pi * t / 3.7 + 0.6) * _begin(t)
     roll = np.deg2rad(7) * np.sin(2 * np.pi * t / 4.4 + 2.0) * _begin(t)
     euler = torch.from_numpy(np.stack([yaw, pitch, roll], axis=-1))
