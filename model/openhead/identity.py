@@ -67,8 +67,7 @@ PROPORTIONS = {
 }
 """What the average adult of MakeHuman lacks in relief, as parts of sliders. Its nose tip lies 0.38 of the outer-eye
 distance before the eye corners, glabella 0.18, forehead 0.11, chin 0.04; in the canonical face of MediaPipe, which its
-network places in photographs, 0.49, 0.23, 0.15 and 0.12. Too flat a head explains a small turn as a large one: before
-this, the yaw of rendered heads came out 19 % too large."""
+network places in photographs, 0.49, 0.23, 0.15 and 0.12. Too flat a head explains a small turn as a large one."""
 
 
 @dataclass(frozen=True)

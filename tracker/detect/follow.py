@@ -4,8 +4,8 @@ The answer of a landmark network depends on where its crop lies. A crop that fol
 error slow: it drifts with the head, and no smoothing over time can tell it from motion. Two things mend it at no cost.
 The crop is predicted by an alpha-beta filter (constant velocity), so that it does not trail behind a moving head; and
 it is dithered: moved, scaled and turned by one or two hundredths in a pattern that alternates every frame, so that what
-is left of the error alternates too, and the smoother averages it away. On the moving photograph of `training.clips` the
-error below 2 Hz falls to less than half (`tests/benchmarks/accuracy.py smoothing`).
+is left of the error alternates too, and the smoother averages it away. `tests/benchmarks/accuracy.py smoothing` prints
+what that brings on a photograph whose motion is known.
 """
 
 from __future__ import annotations

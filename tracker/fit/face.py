@@ -52,7 +52,7 @@ def fit_face(observations: Observations, head: HeadModel, config: FitConfig | No
 
     def fitted(chunk: np.ndarray) -> FaceFit:
         view = problem.view(observations.of_scheme(chunk), confidence[chunk])
-        # A frame starts from the face of the keyframe that looks most like it: half the steps are saved.
+        # A frame starts from the face of the keyframe that looks most like it, which saves steps.
         alike = torch.cdist(view.seen.points.flatten(1), keys.seen.points.flatten(1)).argmin(1)
         start = Pose(solved.face[alike], view.start.rotation, view.start.camera)
         mine = identity.expand(len(chunk), -1)
