@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +81,7 @@ class Reenactor:
         params = transfer(main_face(driver), self.target.params, self.transfer, self.head.asset.expression_range)
         camera = self._camera()
         paint = clay(self.head.asset)
+        paint = replace(paint, opacity=np.ones_like(paint.opacity))  # nothing is to shine through here
         blank = np.full((self.size, self.size, 3), _BACKGROUND, np.uint8)
         count = len(params.shape)
         for start in range(0, count, _BATCH):
