@@ -1,8 +1,8 @@
 """Video in and out: frames streamed from any file ffmpeg reads, H.264 that a browser plays.
 
-Reading uses decord where it is right and faster, and PyAV everywhere else. The plain case goes to decord (constant
-rate from time zero, upright, even size, square pixels, up to a megapixel; its pixels are then PyAV's to the bit, in two
-thirds of the time; above, its older ffmpeg is the slower one); at its first error PyAV takes over.
+Reading uses decord where it is right, and PyAV everywhere else. The plain case goes to decord (constant rate from time
+zero, upright, even size, square pixels, up to a megapixel: its older ffmpeg is no faster on larger ones); at its first
+error PyAV takes over.
 """
 
 from __future__ import annotations
