@@ -1,0 +1,1 @@
+"""Shards of faces, and the batches that are made of them."""

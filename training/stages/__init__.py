@@ -1,0 +1,1 @@
+"""The three stages of DECA's training: which networks learn, and from which losses."""
