@@ -40,6 +40,10 @@ class DECAConfig:
         shape, expression, albedo, detail: lengths of the codes.
         curved: whether triangles are rounded before they are displaced (`model.detail.DetailSurface`); the published
             weights were trained without.
+        gaze: whether E_c ends with six more outputs, the rotations of the eyeballs; the published one does not.
+        resolution: side of the encoders' pictures, px; crops of another size are resampled.
+        normalised: whether E_c gives codes minus `DECA.code_mean`, in units of `DECA.code_spread` (both are then part
+            of the state), so that one rate of learning suits all of them; the published one gives the codes.
     """
 
     backbone: str = "resnet50"
@@ -48,6 +52,28 @@ class DECAConfig:
     albedo: int = 50
     detail: int = 128
     curved: bool = False
+    gaze: bool = False
+    resolution: int = 224
+    normalised: bool = False
+
+
+@dataclass(frozen=True)
+class CoarseCodes:
+    """What E_c sees in a picture.
+
+    Attributes:
+        face: neck zero; eyes zero unless the weights estimate gaze; expression within the head's range.
+        albedo: coefficients, standard deviations.
+        light: spherical harmonics by colour, camera axes.
+        camera: of the crop.
+        excess: how far the network's expression lay outside of the head's range, in its units; signed.
+    """
+
+    face: FaceParams
+    albedo: Float[Tensor, "batch A"]
+    light: Float[Tensor, "batch 9 3"]
+    camera: CropCamera
+    excess: Float[Tensor, "batch E"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +129,12 @@ class Pictures:
 class DECA(nn.Module):
     """Encoders, head and detail decoder; any head with texture coordinates and landmarks.
 
-    The state dict holds the three networks only: the head comes from its own file. Call ``eval()`` before use.
+    The state dict holds the three networks only (and `code_mean` and `code_spread` of a normalised E_c): the head comes
+    from its own file. Call ``eval()`` before use.
+
+    Attributes:
+        coarse_sizes: lengths of shape, albedo, expression, pose and jaw, camera, light and, where estimated, eyes.
+        code_mean, code_spread: of E_c's codes, in that order; 0 and 1 unless weights say otherwise.
 
     Args:
         uv_size: texels on a side of the albedo and of the detailed surface's maps.
@@ -114,6 +145,8 @@ class DECA(nn.Module):
 
     albedo_mean: Float[Tensor, "3 h w"]
     albedo_basis: Float[Tensor, "A texels"]
+    code_mean: Float[Tensor, " codes"]
+    code_spread: Float[Tensor, " codes"]
 
     def __init__(self, asset: HeadAsset, config: DECAConfig | None = None, uv_size: int = 256) -> None:
         super().__init__()
@@ -127,25 +160,40 @@ class DECA(nn.Module):
         self.register_buffer("albedo_mean", mean, persistent=False)
         self.register_buffer("albedo_basis", basis, persistent=False)
 
-        self.coarse_sizes = (config.shape, config.albedo, config.expression, 6, 3, 27)
+        self.coarse_sizes = (config.shape, config.albedo, config.expression, 6, 3, 27) + (6,) * config.gaze
+        self.register_buffer("code_mean", torch.zeros(sum(self.coarse_sizes)), persistent=config.normalised)
+        self.register_buffer("code_spread", torch.ones(sum(self.coarse_sizes)), persistent=config.normalised)
         self.coarse_encoder = Encoder(sum(self.coarse_sizes), config.backbone)
         self.detail_encoder = Encoder(config.detail, config.backbone)
         self.detail_decoder = DetailDecoder(3 + config.expression + config.detail)
 
-    def encode(self, images: Float[Tensor, "batch 3 224 224"]) -> tuple[FaceParams, Appearance, CropCamera]:
-        """E_c and E_d: crops, RGB in [0, 1], to codes. Neck and eyes are not estimated and come as zero."""
-        codes = self.coarse_encoder(images).float()
-        shape, albedo, expression, pose, camera, light = codes.split(self.coarse_sizes, dim=-1)
+    def encode(self, images: Float[Tensor, "batch 3 H W"]) -> tuple[FaceParams, Appearance, CropCamera]:
+        """E_c and E_d: crops, RGB in [0, 1], to codes."""
+        codes = self.encode_coarse(images)
+        detail = self.encode_detail(images)
+        return codes.face, Appearance(codes.albedo, codes.light, detail), codes.camera
+
+    def encode_coarse(self, images: Float[Tensor, "batch 3 H W"]) -> CoarseCodes:
+        """E_c: crops, RGB in [0, 1], to codes."""
+        codes = self.coarse_encoder(self._resampled(images)).float()
+        if self.config.normalised:
+            codes = self.code_mean + self.code_spread * codes
+        shape, albedo, free, pose, camera, light, *eyes = codes.split(self.coarse_sizes, dim=-1)
+        expression = within(free, self.head.asset.expression_range)
         face = FaceParams(
             shape=shape,
             expression=expression,
             pose=pose[:, :3],
             neck=codes.new_zeros(len(codes), 3),
             jaw=pose[:, 3:],
-            eyes=codes.new_zeros(len(codes), 6),
+            eyes=eyes[0] if eyes else codes.new_zeros(len(codes), 6),
         )
-        appearance = Appearance(albedo, light.unflatten(-1, (9, 3)), self.detail_encoder(images).float())
-        return face, appearance, CropCamera(camera[:, 0], camera[:, 1:])
+        camera = CropCamera(camera[:, 0], camera[:, 1:])
+        return CoarseCodes(face, albedo, light.unflatten(-1, (9, 3)), camera, free - expression.detach())
+
+    def encode_detail(self, images: Float[Tensor, "batch 3 H W"]) -> Float[Tensor, "batch D"]:
+        """E_d: crops, RGB in [0, 1], to detail codes."""
+        return self.detail_encoder(self._resampled(images)).float()
 
     def decode(self, face: FaceParams, appearance: Appearance, camera: CropCamera) -> Reconstruction:
         """Codes to a mesh, its landmarks and its maps (eq. 1, 2 and 10)."""
@@ -223,6 +271,22 @@ class DECA(nn.Module):
             detail_normals=detail_normals,
             depth=depth_view(surface),
         )
+
+    def _resampled(self, images: Tensor) -> Tensor:
+        size = (self.config.resolution, self.config.resolution)
+        if images.shape[-2:] == size:
+            return images
+        return resize(images, size, mode="bilinear", align_corners=False, antialias=images.shape[-1] > size[1])
+
+
+def within(codes: Float[Tensor, "*batch E"], limits: tuple[float, float] | None) -> Float[Tensor, "*batch E"]:
+    """Codes brought into the head's range, exactly; their gradient is that of the codes outside of it too.
+
+    A plain clamp has no gradient there: a unit that a network once pushed below zero would never come back.
+    """
+    if limits is None:
+        return codes
+    return codes.detach().clamp(*limits) + (codes - codes.detach())
 
 
 def _check_sizes(asset: HeadAsset, config: DECAConfig) -> None:

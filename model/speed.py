@@ -23,7 +23,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from model.crop import RESOLUTION
 from model.deca import DECA
 
 
@@ -52,9 +51,10 @@ def accelerate(deca: DECA, engine: str = "auto", half: bool = False) -> DECA:
     fast = copy.copy(deca)
     fast._modules = dict(deca._modules)
     codes = [torch.zeros(2, size, device=deca.albedo_mean.device) for size in _decoder_sizes(deca)]
+    pictures = torch.zeros(2, 3, deca.config.resolution, deca.config.resolution)
     examples = {
-        "coarse_encoder": [torch.zeros(2, 3, RESOLUTION, RESOLUTION)],
-        "detail_encoder": [torch.zeros(2, 3, RESOLUTION, RESOLUTION)],
+        "coarse_encoder": [pictures],
+        "detail_encoder": [pictures],
         "detail_decoder": codes,
     }
     for name, example in examples.items():

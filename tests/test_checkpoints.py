@@ -1,6 +1,7 @@
 """Weights: both layouts, there and back; what does not fit is listed; nothing in a file runs."""
 
 import dataclasses
+import json
 import os
 import pickle
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from flame_files import write_flame
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from model.asset import HeadAsset
 from model.deca import DECA, DECAConfig
@@ -58,6 +61,38 @@ def test_own_checkpoints_round_trip(small: DECA, tiny_head: HeadAsset, tmp_path:
     for key, value in small.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[key]), key
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w.safetensors"]
+
+
+def test_files_from_before_a_setting_existed_are_read(small: DECA, tiny_head: HeadAsset, tmp_path: Path) -> None:
+    save_checkpoint(small, tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", framework="pt") as file:
+        metadata, state = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    config = json.loads(metadata["config"])
+    for name in ("gaze", "resolution", "normalised"):
+        del config[name]
+    save_file(state, tmp_path / "old.safetensors", metadata | {"config": json.dumps(config)})
+    assert load_deca(tmp_path / "old.safetensors", tiny_head, 16).config == CONFIG
+
+
+def test_normalised_codes_become_plain_ones_in_the_published_layout(
+    small: DECA, tiny_head: HeadAsset, tmp_path: Path
+) -> None:
+    deca = DECA(tiny_head, dataclasses.replace(CONFIG, normalised=True), 16).eval()
+    deca.load_state_dict(small.state_dict(), strict=False)
+    deca.code_mean.normal_()
+    deca.code_spread.uniform_(0.5, 2)
+    save_checkpoint(deca, tmp_path / "w.safetensors")
+    same = load_deca(tmp_path / "w.safetensors", tiny_head, 16)
+    assert torch.equal(same.code_spread, deca.code_spread)
+    assert main([str(tmp_path / "w.safetensors"), str(tmp_path / "w.tar")]) == 0
+    published = torch.load(tmp_path / "w.tar", weights_only=True)
+    plain = DECA(tiny_head, CONFIG, 16).eval()
+    plain.coarse_encoder.load_state_dict(published["E_flame"])
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected, found = deca.encode_coarse(images), plain.encode_coarse(images)
+    torch.testing.assert_close(found.light, expected.light, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.face.pose, expected.face.pose, atol=1e-4, rtol=1e-4)
 
 
 def test_half_precision_halves_the_file(small: DECA, tiny_head: HeadAsset, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from model.asset import HeadAsset
 from model.camera import lift
 from model.crop import Crop
-from model.deca import DECA, DECAConfig
+from model.deca import DECA, DECAConfig, within
 from model.params import Appearance, CropCamera
 from model.views import composite
 
@@ -44,11 +44,44 @@ def test_encode_splits_the_codes_in_the_papers_order(deca: DECA) -> None:
         face, appearance, camera = deca.encode(torch.rand(2, 3, 224, 224))
     handle.remove()
     parts = [face.shape, appearance.albedo, face.expression, face.pose, face.jaw, camera.s[:, None], camera.t]
-    torch.testing.assert_close(torch.cat([*parts, appearance.light.flatten(1)], 1), seen["codes"])
+    expected = seen["codes"].clone()
+    expected[:, 15:23] = expected[:, 15:23].clamp(0, 1)  # the head's units go from 0 to 1
+    torch.testing.assert_close(torch.cat([*parts, appearance.light.flatten(1)], 1), expected)
     assert appearance.detail.shape == (2, 16) and appearance.light.shape == (2, 9, 3)
     assert not face.neck.any() and not face.eyes.any()
     with torch.no_grad():
         assert deca.decode(face, appearance, camera).mesh.vertices.isfinite().all()
+
+
+def test_expression_stays_within_the_heads_range_and_its_gradient_lives() -> None:
+    free = torch.tensor([[-0.3, 0.2, 1.7]], requires_grad=True)
+    used = within(free, (0.0, 1.0))
+    assert used.tolist() == [[0.0, free[0, 1].item(), 1.0]]
+    (used * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert free.grad is not None and free.grad.tolist() == [[1.0, 2.0, 3.0]]
+    assert within(free, None) is free
+
+
+def test_gaze_resolution_and_normalised_codes(tiny_head: HeadAsset) -> None:
+    torch.manual_seed(0)
+    plain = DECA(tiny_head, CONFIG, 16).eval()
+    config = dataclasses.replace(CONFIG, gaze=True, resolution=64, normalised=True)
+    more = DECA(tiny_head, config, 16).eval()
+    assert sum(more.coarse_sizes) == sum(plain.coarse_sizes) + 6
+    assert set(more.state_dict()) - set(plain.state_dict()) == {"code_mean", "code_spread"}
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        raw = more.coarse_encoder(images)
+        first = more.encode_coarse(images)
+        more.code_spread.fill_(0.5)
+        more.code_mean[-6:] = 0.1
+        second = more.encode_coarse(images)
+        torch.testing.assert_close(first.face.eyes, raw[:, -6:])
+        torch.testing.assert_close(second.face.eyes, 0.1 + 0.5 * raw[:, -6:])
+        torch.testing.assert_close(second.face.shape, 0.5 * raw[:, :10])
+        torch.testing.assert_close(first.face.expression + first.excess, raw[:, 15:23])
+        larger = torch.nn.functional.interpolate(images, (128, 128), mode="nearest")
+        torch.testing.assert_close(more.encode_coarse(larger).face.shape, second.face.shape, atol=0.05, rtol=0)
 
 
 def test_decode(deca: DECA, tiny_head: HeadAsset) -> None:

@@ -109,7 +109,8 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | Path, dtype: torch.dtyp
         }
         _write(path, lambda temporary: save_file(state, temporary, metadata))
     elif path.suffix == ".tar":
-        published = {theirs: _part(checkpoint.state, ours) for ours, theirs in PUBLISHED_NAMES.items()}
+        plain = _plain(checkpoint.state)
+        published = {theirs: _part(plain, ours) for ours, theirs in PUBLISHED_NAMES.items()}
         _write(path, lambda temporary: torch.save(published, temporary))
     else:
         raise ValueError(f"weights {path}: unknown suffix {path.suffix!r}; give .safetensors or .tar")
@@ -173,6 +174,16 @@ def _locate(name_or_path: str | Path) -> Path:
     names = sorted(file.stem for file in assets.glob("*.safetensors"))
     known = f"one of {', '.join(names)}, or " if names else ""
     raise ValueError(f"weights {path}: no such file; give {known}the path of a .safetensors or of deca_model.tar")
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same networks with the mean and spread of normalised codes taken into E_c's last layer."""
+    rest = {key: value for key, value in state.items() if key not in ("code_mean", "code_spread")}
+    if len(rest) < len(state):
+        last, spread = "coarse_encoder.layers.2", state["code_spread"]
+        rest[f"{last}.weight"] = spread[:, None] * state[f"{last}.weight"]
+        rest[f"{last}.bias"] = spread * state[f"{last}.bias"] + state["code_mean"]
+    return rest
 
 
 def _part(state: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
