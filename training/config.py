@@ -21,6 +21,9 @@ class ModelConfig:
         detail: length of the detail code.
         curved: whether triangles are rounded before they are displaced.
         start: weights to begin with, a .safetensors; the run's own previous stage when empty.
+        gaze: whether E_c also estimates the eyeballs' rotations.
+        normalised: whether E_c learns codes in units of their usual spread (`training.stages.start`); the paper's does
+            not, and learns the camera slowly for it. The codes that come out are the same.
     """
 
     head: str = "openhead"
@@ -30,6 +33,8 @@ class ModelConfig:
     detail: int = 128
     curved: bool = False
     start: str = ""
+    gaze: bool = False
+    normalised: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class DataConfig:
         rotate: largest random roll of a crop, degrees.
         shift: largest random shift of a crop, share of its side; the paper has none.
         scale: range of the crop's side over the landmarks' box.
+        smallest: faces whose landmarks' box in the shard is smaller (mean side, px) are left out; the paper's
+            high-resolution variant has large ones only.
     """
 
     shards: tuple[str, ...] = ()
@@ -59,6 +66,8 @@ class DataConfig:
     rotate: float = 0.0
     shift: float = 0.0
     scale: tuple[float, float] = (1.4, 1.8)
+    min_face: int = 0
+    smallest: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,8 @@ class LossWeights:
     Attributes:
         landmark, eye, lip, photometric, identity: eq. 6 to 9.
         shape, expression, albedo, light: regularisers of the coarse codes.
+        excess: expression outside of the head's range; for heads with one. Not in the paper.
+        gaze: regulariser of the eyeballs' rotations; for networks that estimate them. Not in the paper.
         labels: codes against known ones (rendered faces, fits); not in the paper.
         detail_photometric, mrf, symmetry, displacement, shading: eq. 12 to 15 and the smoothness of the shading.
     """
@@ -81,6 +92,8 @@ class LossWeights:
     expression: float = 1e-4
     albedo: float = 1e-4
     light: float = 1.0
+    excess: float = 0.1
+    gaze: float = 0.01
     labels: float = 0.0
     detail_photometric: float = 2.0
     mrf: float = 0.1
