@@ -66,7 +66,6 @@ class DataConfig:
     rotate: float = 0.0
     shift: float = 0.0
     scale: tuple[float, float] = (1.4, 1.8)
-    min_face: int = 0
     smallest: float = 0.0
 
 
