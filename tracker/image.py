@@ -31,6 +31,19 @@ def read_image(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
     return np.ascontiguousarray(image[..., ::-1])
 
 
+def decode_image(data: bytes, *, grey: bool = False) -> UInt8[np.ndarray, "H W *C"]:
+    """Decode a picture that lies in memory: RGB (H, W, 3), upright; `grey` gives its brightness (H, W).
+
+    Raises:
+        ValueError: damaged, or no picture.
+    """
+    flag = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
+    if image is None:
+        raise ValueError("damaged, or not a picture that can be read")
+    return image if grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
 def write_image(path: str | Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
     """Write an RGB picture as PNG or JPEG (quality 95), by the suffix; a failure leaves no half file behind.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -206,11 +206,17 @@ class Shards(Sequence[Sample]):
         number = int(np.searchsorted(self._first, index, side="right")) - 1
         return number, index - int(self._first[number])
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
         """A face; a slice gives a list of them."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        number, row = self._locate(int(index))
+        number, row = self._locate(index)
         batch = self._batches[number]
         return Sample(
             key=batch.column("key")[row].as_py(),
