@@ -181,7 +181,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     networks: NetworksConfig = field(default_factory=NetworksConfig)
     pretrain: StageConfig = field(
-        default_factory=lambda: StageConfig(epochs=2, subjects=64, images=1, consistency=False)
+        default_factory=lambda: StageConfig(epochs=2.0, subjects=64, images=1, consistency=False)
     )
     coarse: StageConfig = field(default_factory=lambda: StageConfig(epochs=1.5, subjects=8, images=4))
     detail: StageConfig = field(default_factory=lambda: StageConfig(subjects=6, images=3))
