@@ -1,0 +1,1 @@
+"""Training of the face-parsing network: ``python -m training.parsing``, see docs/parsing.md."""
