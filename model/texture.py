@@ -22,16 +22,16 @@ class ExtractedTexture:
     """Colours over the UV map.
 
     Attributes:
-        colour: RGB, shading included.
+        colour: RGB, shading included; as many channels as the picture had.
         visible: 1 where the picture shows the texel, 0 where it is turned away, hidden, outside the picture or no skin.
     """
 
-    colour: Float[Tensor, "*batch 3 h w"]
+    colour: Float[Tensor, "*batch C h w"]
     visible: Float[Tensor, "*batch 1 h w"]
 
 
 def extract_texture(
-    image: Float[Tensor, "*batch 3 H W"],
+    image: Float[Tensor, "*batch C H W"],
     mesh: Mesh,
     camera: Camera,
     layout: UVLayout,
@@ -40,7 +40,7 @@ def extract_texture(
     """Look up every texel of a posed head in a picture of it.
 
     Args:
-        image: RGB in [0, 1], any aspect ratio.
+        image: RGB in [0, 1], any aspect ratio; further channels (a mask) are looked up with it.
         mesh: camera axes, metres.
         camera: of the picture, px.
         tolerance: metres by which a texel may lie behind the surface that is seen at its place.

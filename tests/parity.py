@@ -191,8 +191,8 @@ def losses(inputs: dict[str, torch.Tensor], result: Reconstruction, seed: int) -
         "loss_eye": eye_closure_loss(result.projected, target),
         "loss_lip": lip_closure_loss(result.projected, target),
         "loss_mrf": mrf_loss(generated, wanted),
-        "vgg_relu3_2_mean": generated.relu3_1.mean(),
-        "vgg_relu4_2_mean": generated.relu4_1.mean(),
+        "vgg_relu3_2_mean": generated.fine.mean(),
+        "vgg_relu4_2_mean": generated.coarse.mean(),
     }
 
 

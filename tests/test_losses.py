@@ -18,7 +18,7 @@ from training.losses import (
     shading_smoothness_loss,
     symmetry_loss,
 )
-from training.vgg import VGG19, VGGFeatures
+from training.vgg import VGG19, TextureFeatures
 
 
 @pytest.fixture
@@ -87,17 +87,17 @@ def test_symmetry() -> None:
 
 def test_mrf_wants_the_targets_patches_in_any_place() -> None:
     torch.manual_seed(0)
-    target = VGGFeatures(torch.randn(1, 256, 6, 6), torch.randn(1, 512, 4, 4))
+    target = TextureFeatures(torch.randn(1, 256, 6, 6), torch.randn(1, 512, 4, 4))
 
     def shuffled(features: torch.Tensor) -> torch.Tensor:
         flat = features.flatten(2)
         return flat[..., torch.randperm(flat.shape[-1])].reshape(features.shape)
 
-    centred = VGGFeatures(*(f - f.mean(1, keepdim=True) for f in (target.relu3_1, target.relu4_1)))
-    elsewhere = VGGFeatures(shuffled(centred.relu3_1), shuffled(centred.relu4_1))
-    noise = VGGFeatures(torch.randn(1, 256, 6, 6), torch.randn(1, 512, 4, 4))
-    one = VGGFeatures(
-        target.relu3_1[..., :1, :1].expand(1, 256, 6, 6), target.relu4_1[..., :1, :1].expand(1, 512, 4, 4)
+    centred = TextureFeatures(*(f - f.mean(1, keepdim=True) for f in (target.fine, target.coarse)))
+    elsewhere = TextureFeatures(shuffled(centred.fine), shuffled(centred.coarse))
+    noise = TextureFeatures(torch.randn(1, 256, 6, 6), torch.randn(1, 512, 4, 4))
+    one = TextureFeatures(
+        target.fine[..., :1, :1].expand(1, 256, 6, 6), target.coarse[..., :1, :1].expand(1, 512, 4, 4)
     )
     assert mrf_loss(target, target).abs() < 1e-4
     assert mrf_loss(elsewhere, centred).abs() < 1e-4
@@ -122,5 +122,5 @@ def test_vgg_has_torchvisions_names() -> None:
     assert list(state)[-1] == "19.bias" and state["19.weight"].shape == (512, 256, 3, 3)
     assert [key for key in state if key.endswith("weight")][:3] == ["0.weight", "2.weight", "5.weight"]
     features = VGG19()(torch.rand(1, 3, 64, 64))
-    assert features.relu3_1.shape == (1, 256, 16, 16) and features.relu4_1.shape == (1, 512, 8, 8)
-    assert features.relu3_1.min() == 0 and not features.relu3_1.requires_grad
+    assert features.fine.shape == (1, 256, 16, 16) and features.coarse.shape == (1, 512, 8, 8)
+    assert features.fine.min() == 0 and not features.fine.requires_grad

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import cosine_similarity, max_pool2d, normalize
 
-from training.vgg import VGGFeatures
+from training.vgg import TextureFeatures
 
 EYE_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
 """iBUG indices of upper and lower lids."""
@@ -66,6 +66,14 @@ def code_prior(codes: Float[Tensor, "batch D"]) -> Float[Tensor, ""]:
     return codes.square().sum() / 2
 
 
+def excess_loss(excess: Float[Tensor, "batch E"]) -> Float[Tensor, ""]:
+    """Mean over the batch of the squared distance from the head's range, in its units; not in the paper.
+
+    `model.deca.within` gives codes outside of the range the gradient of those inside; this brings them back.
+    """
+    return excess.square().sum(-1).mean()
+
+
 def light_prior(light: Float[Tensor, "batch 9 3"]) -> Float[Tensor, ""]:
     """Mean square deviation from grey light."""
     return (light - light.mean(-1, keepdim=True)).square().mean()
@@ -78,17 +86,39 @@ def shading_smoothness_loss(shading: Float[Tensor, "batch 3 H W"]) -> Float[Tens
     return x.square().mean() + y.square().mean()
 
 
-def mrf_loss(predicted: VGGFeatures, target: VGGFeatures) -> Float[Tensor, ""]:
+def mrf_loss(predicted: TextureFeatures, target: TextureFeatures) -> Float[Tensor, ""]:
     """Eq. 13: implicit diversified Markov random fields (Wang et al. 2018, eq. 1–4), summed over the batch.
 
     Style of both layers, and content of the deeper one: the same term once more.
     """
-    return _mrf(predicted.relu3_1, target.relu3_1) + 2 * _mrf(predicted.relu4_1, target.relu4_1)
+    return _mrf(predicted.fine, target.fine) + 2 * _mrf(predicted.coarse, target.coarse)
 
 
-def symmetry_loss(displacement: Float[Tensor, "batch H W"], occlusion: Float[Tensor, "batch H W"]) -> Float[Tensor, ""]:
-    """Eq. 14: sum of differences between a map and its mirror image u → 1 − u, where the face is not seen."""
-    return (occlusion * (displacement - displacement.flip(-1)).abs()).sum()
+def symmetry_loss(
+    displacement: Float[Tensor, "batch H W"],
+    occlusion: Float[Tensor, "batch H W"],
+    mirrored: Float[Tensor, "batch H W"] | None = None,
+) -> Float[Tensor, ""]:
+    """Eq. 14: sum of differences between a map and its mirror image u → 1 − u, where the face is not seen.
+
+    Args:
+        displacement: metres.
+        mirrored: the map whose mirror image it is; the same by default. A constant copy of it lets the hidden side
+            follow the seen one and not the seen one the hidden.
+    """
+    other = displacement if mirrored is None else mirrored
+    return (occlusion * (displacement - other.flip(-1)).abs()).sum()
+
+
+def soft_occlusion(visible: Float[Tensor, "batch H W"], size: int = 5) -> Float[Tensor, "batch H W"]:
+    """1 − erosion of what is seen by a square of `size` texels: the hidden, and the seen close to its border."""
+    eroded = -max_pool2d(-visible[:, None], size, stride=1, padding=size // 2)[:, 0]
+    return 1 - eroded
+
+
+def displacement_prior(displacement: Float[Tensor, "batch H W"]) -> Float[Tensor, ""]:
+    """Eq. 15: mean absolute displacement, metres."""
+    return displacement.abs().mean()
 
 
 def _pair_loss(predicted: Tensor, target: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor:

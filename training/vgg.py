@@ -14,14 +14,15 @@ _RELU3_1 = 12  # layers up to here
 
 
 @dataclass(frozen=True)
-class VGGFeatures:
-    """Activations at a quarter and at an eighth of the picture's resolution.
+class TextureFeatures:
+    """What a picture's texture is like, at a quarter (`fine`) and at an eighth (`coarse`) of its resolution.
 
-    DECA's texts name relu3_2 and relu4_2; its numbers come from the first convolution of each group, so these do too.
+    Of VGG19 they are relu3_1 (256 channels) and relu4_1 (512). DECA's texts name relu3_2 and relu4_2; its numbers come
+    from the first convolution of each group, so these do too.
     """
 
-    relu3_1: Float[Tensor, "batch 256 h w"]
-    relu4_1: Float[Tensor, "batch 512 hh ww"]
+    fine: Float[Tensor, "batch C h w"]
+    coarse: Float[Tensor, "batch D hh ww"]
 
 
 class VGG19(nn.Module):
@@ -47,7 +48,7 @@ class VGG19(nn.Module):
         self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
         self.requires_grad_(False)
 
-    def forward(self, images: Float[Tensor, "batch 3 H W"]) -> VGGFeatures:
+    def forward(self, images: Float[Tensor, "batch 3 H W"]) -> TextureFeatures:
         """Features of RGB pictures in [0, 1]."""
         third = self.features[:_RELU3_1]((images - self.mean) / self.std)
-        return VGGFeatures(third, self.features[_RELU3_1:](third))
+        return TextureFeatures(third, self.features[_RELU3_1:](third))

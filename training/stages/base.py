@@ -16,8 +16,13 @@ class Stage(nn.Module, ABC):
     """Networks, frozen or learning, and the loss terms that they learn from.
 
     ``forward`` is called with a batch, so that it can be wrapped by a data-parallel module. ``train()`` must leave
-    frozen networks in evaluation mode.
+    frozen networks in evaluation mode. A stage sees to the precision of its networks itself.
+
+    Attributes:
+        notes: what the log should say once, e.g. which network is stood in for.
     """
+
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def trained(self) -> Iterator[nn.Parameter]:

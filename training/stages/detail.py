@@ -1,0 +1,198 @@
+"""The third stage: E_d and F_d learn the detail that the coarse head leaves (Feng et al. 2021, §4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate as resize
+
+from model.deca import DECA, CoarseCodes
+from model.detail import DetailMaps
+from model.mesh import Mesh
+from model.params import Appearance
+from model.texture import extract_texture
+from model.views import composite, shading_view
+from training.config import TrainConfig
+from training.data.sample import Batch
+from training.losses import (
+    displacement_prior,
+    mrf_loss,
+    photometric_loss,
+    shading_smoothness_loss,
+    soft_occlusion,
+    symmetry_loss,
+)
+from training.networks.load import texture_network
+from training.stages.base import Stage
+from training.stages.coarse import turned
+from training.stages.consistency import several, within_subjects
+from training.stages.pretrain import crop_pixels
+from training.stages.terms import Loss, weighted
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """What E_c, which is frozen, says of a batch.
+
+    Attributes:
+        codes: of the faces.
+        mesh: coarse, camera axes.
+        colour: the picture over the UV map.
+        visible: 1 where the picture shows the face's skin, over the UV map.
+    """
+
+    codes: CoarseCodes
+    mesh: Mesh
+    colour: Float[Tensor, "batch 3 h w"]
+    visible: Float[Tensor, "batch 1 h w"]
+
+
+class DetailStage(Stage):
+    """E_d and F_d from the picture carried to the UV map; detail codes are swapped within each subject."""
+
+    def __init__(self, deca: DECA, config: TrainConfig) -> None:
+        super().__init__()
+        self.deca = deca
+        self.settings = config.detail
+        self.mixed = config.precision == "bfloat16"
+        self.patch = face_patch(deca)
+        self.texture, note = texture_network(config.networks.vgg if self.settings.loss.mrf != 0 else None)
+        self.notes = (note,) if note else ()
+        deca.requires_grad_(False)
+        for parameter in self.trained():
+            parameter.requires_grad_(True)
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        yield from self.deca.detail_encoder.parameters()
+        yield from self.deca.detail_decoder.parameters()
+
+    def train(self, mode: bool = True) -> DetailStage:
+        super().train(mode)
+        self.deca.coarse_encoder.eval()
+        if self.texture is not None:
+            self.texture.eval()
+        return self
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
+        coarse = self.see(batch)
+        face = coarse.codes.face
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.mixed):
+            detail = self.deca.encode_detail(batch.images)
+            halves = 1
+            if self.settings.consistency and several(batch.identity):
+                halves, detail = 2, torch.cat([detail, detail[within_subjects(batch.identity, generator)]])
+            displacement = self.deca.detail_decoder(
+                face.jaw.repeat(halves, 1), face.expression.repeat(halves, 1), detail
+            )
+        return self._terms(coarse, displacement.float(), halves)
+
+    @torch.no_grad()
+    def see(self, batch: Batch) -> Coarse:
+        """The coarse head and what the picture shows of its skin."""
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.mixed):
+            codes = self.deca.encode_coarse(batch.images)
+        mesh = self.deca.head.mesh(codes.face)
+        pictures = batch.images
+        if self.settings.skin_mask:
+            pictures = torch.cat([pictures, batch.masks], dim=1)
+        found = extract_texture(pictures, mesh, crop_pixels(codes.camera, pictures.shape[-1]), self.deca.layout)
+        visible = found.visible * self.deca.surface.mask
+        if self.settings.skin_mask:
+            visible = visible * found.colour[:, 3:]
+        return Coarse(codes, mesh, found.colour[:, :3], visible)
+
+    def _terms(
+        self, coarse: Coarse, displacement: Float[Tensor, "faces h w"], halves: int
+    ) -> dict[str, Float[Tensor, ""]]:
+        weights = self.settings.loss
+        maps = self._displaced(coarse.mesh, displacement, halves)
+        light = coarse.codes.light.repeat(halves, 1, 1)
+        shading = shading_view(maps.normals, light)
+        albedo = self.deca.albedo(coarse.codes.albedo).repeat(halves, 1, 1, 1)
+        visible, colour = (self._patched(value) for value in (coarse.visible, coarse.colour))
+        lit = self._patched(albedo * shading)
+        target, seen = colour.repeat(halves, 1, 1, 1), visible.repeat(halves, 1, 1, 1)
+
+        def mrf() -> Tensor:
+            assert self.texture is not None
+            with torch.autocast(lit.device.type, torch.bfloat16, enabled=self.mixed):
+                found, wanted = self.texture(lit * seen), self.texture(target * seen)
+            return mrf_loss(found, wanted)
+
+        def symmetry() -> Tensor:
+            shown = resize(coarse.visible, displacement.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+            hidden = soft_occlusion(shown).repeat(halves, 1, 1)
+            return symmetry_loss(displacement, hidden, displacement.detach())
+
+        losses: dict[str, Loss] = {
+            "detail_photometric": lambda: photometric_loss(lit, target, seen),
+            "mrf": mrf,
+            "symmetry": symmetry,
+            "displacement": lambda: displacement_prior(displacement),
+            "shading": lambda: shading_smoothness_loss(self._patched(shading)),
+        }
+        return weighted(weights, losses)
+
+    def _displaced(self, mesh: Mesh, displacement: Tensor, halves: int) -> DetailMaps:
+        return self.deca.surface(Mesh(mesh.vertices.repeat(halves, 1, 1), mesh.faces), displacement)
+
+    def _patched(self, maps: Float[Tensor, "faces C h w"]) -> Float[Tensor, "faces C h w"]:
+        """The face's part of a UV map, at the map's size."""
+        top, bottom, left, right = self.patch
+        part = maps[..., top:bottom, left:right]
+        return resize(part, maps.shape[-2:], mode="bilinear", align_corners=False)
+
+    @torch.no_grad()
+    def pictures(self, batch: Batch) -> dict[str, Float[Tensor, "batch 3 H W"]]:
+        size = batch.images.shape[-1]
+        coarse = self.see(batch)
+        codes = coarse.codes
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.mixed):
+            detail = self.deca.encode_detail(batch.images)
+        appearance = Appearance(codes.albedo, codes.light, detail.float())
+        result = self.deca.decode(codes.face, appearance, codes.camera)
+        camera = crop_pixels(codes.camera, size)
+        views = self.deca.pictures(result, codes.light, camera, size, size)
+        side = self.deca.decode(turned(codes).face, appearance, codes.camera)
+        limit = self.deca.detail_decoder.limit
+        relief = (result.displacement * 0.5 / limit + 0.5)[:, None].expand(-1, 3, -1, -1)
+        seen = coarse.colour * coarse.visible
+        return {
+            "input": batch.images,
+            "coarse": composite(views.image, views.alpha, batch.images).clamp(0, 1),
+            "detailed": composite(views.detail_image, views.alpha, batch.images).clamp(0, 1),
+            "coarse shape": composite(views.shape, views.shape_alpha, batch.images),
+            "detailed shape": composite(views.detail_shape, views.shape_alpha, batch.images),
+            "reposed": self.deca.detail_shape(side, camera, size, size)[0],
+            "UV displacement": _sized(relief, size),
+            "UV texture": _sized(self.deca.lit_texture(result, codes.light).clamp(0, 1), size),
+            "UV picture": _sized(seen, size),
+        }
+
+
+def face_patch(deca: DECA) -> tuple[int, int, int, int]:
+    """Rows (top, bottom) and columns (left, right) of the UV map's texels where the face is.
+
+    The paper's patch for FLAME, texels 400 to 1648 of 2048; for another head the square around its detail mask.
+    """
+    size = deca.layout.size
+    if deca.head.asset.name.startswith("flame"):
+        low, high = round(400 / 2048 * size), round(1648 / 2048 * size)
+        return low, high, low, high
+    filled = deca.surface.mask > 0.5
+    bounds = []
+    for axis in (1, 0):
+        share = filled.float().mean(axis)
+        inside = (share > 0.1 * share.amax()).nonzero()[:, 0]
+        bounds.append((int(inside[0]), int(inside[-1]) + 1))
+    side = max(high - low for low, high in bounds)
+    starts = [min(max((low + high - side) // 2, 0), size - side) for low, high in bounds]
+    return starts[0], starts[0] + side, starts[1], starts[1] + side
+
+
+def _sized(maps: Tensor, size: int) -> Tensor:
+    return resize(maps, (size, size), mode="bilinear", align_corners=False)
