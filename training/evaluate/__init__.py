@@ -1,0 +1,1 @@
+"""How right the networks and the fit are: landmarks, scans (NoW, Stirling), consistency, detail, known codes."""

@@ -1,0 +1,120 @@
+"""Pictures to crops for the networks, and where the face is on them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from model.crop import RESOLUTION, Crop, T_frame_crop, crop_of_landmarks
+from model.params import Camera
+from tracker.detect import open_detector
+from tracker.image import warp
+from tracker.observation import MEDIAPIPE_OF_IBUG, Detection, Frame
+
+SHARD_SCALE = 1.6 / 1.1
+"""For `crop_of_landmarks`: DECA evaluates on crops of 1.6 times the landmarks' box, amid those that it trained on."""
+
+
+class Finder:
+    """Finds faces on unrelated photographs; a context manager.
+
+    Args:
+        detector: as in `tracker.detect.open_detector`.
+    """
+
+    def __init__(self, detector: str = "mediapipe", faces: int = 8) -> None:
+        self._detector = open_detector(detector, faces=faces, static=True)
+        self._count = 0
+
+    def __enter__(self) -> Finder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._detector.close()
+
+    def all(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
+        """All faces, largest first."""
+        self._count += 1
+        return self._detector.detect(Frame(self._count, 0.0, image))
+
+    def find(self, image: UInt8[np.ndarray, "H W 3"], near: Float[np.ndarray, "N 2"] | None = None) -> Detection | None:
+        """The face that lies on the given points, px; without points the largest one; None where there is none.
+
+        Args:
+            near: e.g. annotated landmarks or the corners of a box.
+        """
+        found = self.all(image)
+        if near is None or not found:
+            return found[0] if found else None
+        misses = [misplaced(face.points, near) for face in found]
+        best = int(np.argmin(misses))
+        return found[best] if misses[best] < 0.5 else None
+
+
+def misplaced(points: Float[np.ndarray, "N 2"], annotated: Float[np.ndarray, "M 2"]) -> float:
+    """How far one face is from another: distance of their boxes' centres and difference of their sizes, over the size.
+
+    Below 0.5 they are taken for the same face.
+    """
+    (a0, a1), (b0, b1) = (points.min(0), points.max(0)), (annotated.min(0), annotated.max(0))
+    size = np.sqrt(np.prod(b1 - b0))
+    apart = np.linalg.norm((a0 + a1) / 2 - (b0 + b1) / 2) / size
+    return float(apart + 0.5 * abs(np.log(np.sqrt(np.prod(a1 - a0)) / size)))
+
+
+def ibug68(face: Detection) -> Float[np.ndarray, "68 2"]:
+    """The detection's iBUG points, px; of MediaPipe's the nearest ones."""
+    return face.points[MEDIAPIPE_OF_IBUG] if face.scheme == "mediapipe478" else face.points
+
+
+def crop_around(points: Float[np.ndarray, "N 2"], scale: float | None = None) -> Crop:
+    """The crop around 68 points, px, as at inference; without a batch dimension."""
+    tensor = torch.from_numpy(np.asarray(points, np.float32))
+    return crop_of_landmarks(tensor) if scale is None else crop_of_landmarks(tensor, scale)
+
+
+def cut(image: UInt8[np.ndarray, "H W *C"], crop: Crop, resolution: int = RESOLUTION) -> UInt8[np.ndarray, "S S *C"]:
+    """The crop of a picture, resampled; black outside."""
+    T_crop_frame = np.linalg.inv(T_frame_crop(crop, resolution).double().numpy())
+    return warp(image, T_crop_frame[:2], (resolution, resolution))
+
+
+def tensor(pictures: Sequence[UInt8[np.ndarray, "S S 3"]]) -> Float[Tensor, "batch 3 S S"]:
+    """Pictures as the networks take them."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def stacked(crops: Sequence[Crop]) -> Crop:
+    """Several crops as one record."""
+    return Crop(torch.stack([crop.centre for crop in crops]), torch.stack([crop.size for crop in crops]))
+
+
+def whole(count: int, resolution: int = RESOLUTION) -> Crop:
+    """The crop that is a whole square picture: for lifting crop cameras to the crop's own pixels."""
+    return Crop(torch.full((count, 2), resolution / 2), torch.full((count,), float(resolution)))
+
+
+def in_crop(camera: Camera, crop: Crop, resolution: int = RESOLUTION) -> Camera:
+    """A camera of the picture as the camera of its resampled crop, px."""
+    scale = resolution / crop.size
+    corner = crop.centre - crop.size[..., None] / 2
+    return replace(camera, s=camera.s * scale, t=(camera.t - corner) * scale[..., None])
+
+
+def decode(data: bytes, mode: str = "RGB") -> np.ndarray:
+    """An encoded picture of a shard: (H, W, 3) for ``RGB``, (H, W) for ``L``.
+
+    Raises:
+        ValueError: not a picture.
+    """
+    try:
+        return np.asarray(Image.open(io.BytesIO(data)).convert(mode))
+    except OSError as error:
+        raise ValueError(f"a picture of the shards cannot be read ({error}); prepare them again") from None
