@@ -18,6 +18,9 @@ EYE_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
 LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
 """iBUG indices of the inner edges of upper and lower lip."""
 
+_MRF_CHUNK = 256
+"""Patches that are compared with all others at a time."""
+
 
 def landmark_weights() -> Float[Tensor, "68"]:
     """How much each iBUG point counts: chin, nose and mouth more, their corners most."""
@@ -129,11 +132,32 @@ def _pair_loss(predicted: Tensor, target: Tensor, pairs: tuple[tuple[int, int], 
     return (opening - wanted).abs().mean()
 
 
-def _mrf(predicted: Tensor, target: Tensor, bandwidth: float = 0.5, bias: float = 1.0, eps: float = 1e-5) -> Tensor:
-    """Every patch of the target should be the nearest one of some patch of the prediction; patches are 1 × 1."""
+def _mrf(predicted: Tensor, target: Tensor, bandwidth: float = 0.5, eps: float = 1e-5) -> Tensor:
+    """Every patch of the target should be the nearest one of some patch of the prediction; patches are 1 × 1.
+
+    The bias of 1 in the paper's similarity exp((1 − d) / h) cancels in its normalisation.
+
+    Of the similarities of all pairs, only the largest of every patch of the target counts. So the pairs are searched
+    without a graph, a few patches of the prediction at a time, and only the patches found are compared once more.
+    """
     mean = target.mean(1, keepdim=True)
-    a, b = (normalize(features - mean, dim=1).flatten(2) for features in (predicted, target))
-    distance = (1 - torch.einsum("bck,bci->bki", b, a)) / 2  # k: the target's patches, i: the prediction's
-    relative = distance / (distance.amin(1, keepdim=True) + eps)
-    similarity = torch.softmax((bias - relative) / bandwidth, dim=1)
-    return -similarity.amax(2).mean(1).log().sum()
+    a, b = (normalize(features - mean, dim=1).flatten(2).mT for features in (predicted, target))  # batch patches C
+
+    def similarities(some: Tensor, patches: Tensor) -> Tensor:
+        """Logarithm, patches of the prediction × patches of the target."""
+        half = some.new_full((), 0.5)
+        distance = torch.addmm(half, some, patches.mT, alpha=-0.5)  # (1 − cosine) / 2
+        return (distance * (-1 / bandwidth / (distance.amin(1, keepdim=True) + eps))).log_softmax(1)
+
+    losses = []
+    for some, patches in zip(a, b, strict=True):
+        with torch.no_grad():
+            best, chosen = patches.new_full((len(patches),), -torch.inf), torch.zeros_like(patches[:, 0]).long()
+            for start in range(0, len(some), _MRF_CHUNK):
+                value, place = similarities(some[start : start + _MRF_CHUNK], patches).max(0)
+                chosen = torch.where(value > best, place + start, chosen)
+                best = torch.maximum(value, best)
+            found, where = chosen.unique(return_inverse=True)
+        matched = similarities(some[found], patches).gather(0, where[None])[0]
+        losses.append(-matched.exp().mean().log())
+    return torch.stack(losses).sum()

@@ -32,6 +32,7 @@ from training.stages.coarse import turned
 from training.stages.consistency import several, within_subjects
 from training.stages.pretrain import crop_pixels
 from training.stages.terms import Loss, weighted
+from training.vgg import TextureFeatures
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,10 @@ class DetailStage(Stage):
         def mrf() -> Tensor:
             assert self.texture is not None
             with torch.autocast(lit.device.type, torch.bfloat16, enabled=self.mixed):
-                found, wanted = self.texture(lit * seen), self.texture(target * seen)
-            return mrf_loss(found, wanted)
+                found, wanted = self.texture(lit * seen), self.texture(colour * visible)
+            found = TextureFeatures(found.fine.float(), found.coarse.float())
+            both = (maps.float().repeat(halves, 1, 1, 1) for maps in (wanted.fine, wanted.coarse))
+            return mrf_loss(found, TextureFeatures(*both))
 
         def symmetry() -> Tensor:
             shown = resize(coarse.visible, displacement.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
