@@ -1,0 +1,119 @@
+"""Folders of shards of rendered faces."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+from model.io.assets import load_head
+from training.data.sample import Sample
+from training.data.shards import ShardWriter
+from training.synthetic.photograph import list_backgrounds
+from training.synthetic.population import Population
+from training.synthetic.render import Renderer
+
+_CHUNK = 8  # faces that a worker makes at a time
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the faces of a folder, apart from how many there are.
+
+    Attributes:
+        head: ``openhead`` or the path of another head with an albedo and named expression units.
+        seed: of everything random.
+        size: side of the pictures, px.
+        per_identity: pictures of one person.
+        backgrounds: folder of photographs to put behind the faces; painted backgrounds when empty.
+    """
+
+    head: str = "openhead"
+    seed: int = 0
+    size: int = 256
+    per_identity: int = 1
+    backgrounds: str = ""
+
+    def renderer(self) -> Renderer:
+        """What makes the faces.
+
+        Raises:
+            ValueError: a setting out of range, an unusable head, no backgrounds where some were named.
+        """
+        photographs = list_backgrounds(self.backgrounds) if self.backgrounds else ()
+        population = Population(load_head(self.head), self.seed, self.per_identity)
+        return Renderer(population, self.size, photographs)
+
+
+def write_faces(
+    folder: str | Path, count: int, recipe: Recipe | None = None, jobs: int = 1, report: Report | None = None
+) -> int:
+    """Write faces 0 … count − 1; those that are there already stay, so an interrupted run goes on.
+
+    What a face looks like does not depend on the number of jobs.
+
+    Args:
+        jobs: processes.
+        report: called with a stage's name, how much of it is done, and how much there is.
+
+    Returns:
+        How many faces were made.
+
+    Raises:
+        ValueError: a number out of range, or the folder holds faces by another recipe.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    if count < 1:
+        raise ValueError(f"count is {count}, expected 1 or more")
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}, expected 1 or more")
+    renderer = recipe.renderer()
+    with ShardWriter(folder, renderer.asset.name) as writer:
+        _remember(Path(folder), recipe)
+        missing = [k for k in range(count) if renderer.key(k) not in writer]
+        if report is not None:
+            report("faces", 0, len(missing))
+        with _made(renderer, recipe, missing, jobs) as samples:
+            for done, sample in enumerate(samples, start=1):
+                writer.write(sample)
+                if report is not None:
+                    report("faces", done, len(missing))
+    return len(missing)
+
+
+def _remember(folder: Path, recipe: Recipe) -> None:
+    """Note the recipe in the folder; a folder by another one is refused."""
+    path, text = folder / "synthetic.json", json.dumps(asdict(recipe)) + "\n"
+    if not path.exists():
+        temporary = path.with_name(".synthetic.part")
+        temporary.write_text(text)
+        temporary.replace(path)
+    elif path.read_text() != text:
+        raise ValueError(f"{folder}: was made with {path.read_text().strip()}, not {text.strip()}; use another folder")
+
+
+@contextmanager
+def _made(renderer: Renderer, recipe: Recipe, numbers: Sequence[int], jobs: int) -> Iterator[Iterator[Sample]]:
+    if jobs == 1 or len(numbers) < 2:
+        yield map(renderer.sample, numbers)
+        return
+    # not forked: torch's and numba's threads do not survive it
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(jobs) as pool:
+        yield pool.imap(partial(_sample, recipe), numbers, chunksize=_CHUNK)
+
+
+@lru_cache(maxsize=1)
+def _renderer(recipe: Recipe) -> Renderer:
+    """A worker's own: made once, used for all its faces."""
+    return recipe.renderer()
+
+
+def _sample(recipe: Recipe, k: int) -> Sample:
+    return _renderer(recipe).sample(k)
