@@ -73,6 +73,11 @@ class ShardWriter:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def waiting(self) -> int:
+        """Faces that are not yet in a file."""
+        return len(self._waiting)
+
     def write(self, sample: Sample) -> None:
         """Add a face.
 

@@ -1,0 +1,1 @@
+"""Photographs and videos of people made into shards of faces: `python -m training.prepare`."""
