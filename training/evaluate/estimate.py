@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -51,6 +51,7 @@ class Estimate:
     camera: Camera
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """Photographs to codes of a head."""
 

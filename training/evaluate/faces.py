@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from model.crop import RESOLUTION, Crop, T_frame_crop, crop_of_landmarks
-from model.params import Camera
-from tracker.detect import open_detector
+from tracker.detect import Detector, open_detector
 from tracker.image import warp
 from tracker.observation import MEDIAPIPE_OF_IBUG, Detection, Frame
 
-SHARD_SCALE = 1.6 / 1.1
-"""For `crop_of_landmarks`: DECA evaluates on crops of 1.6 times the landmarks' box, amid those that it trained on."""
-
 
 class Finder:
-    """Finds faces on unrelated photographs; a context manager.
+    """Finds faces on unrelated photographs; a context manager. The detector is opened at the first photograph.
 
     Args:
         detector: as in `tracker.detect.open_detector`.
     """
 
     def __init__(self, detector: str = "mediapipe", faces: int = 8) -> None:
-        self._detector = open_detector(detector, faces=faces, static=True)
+        self._name, self._faces = detector, faces
+        self._detector: Detector | None = None
         self._count = 0
 
     def __enter__(self) -> Finder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._detector.close()
+        if self._detector is not None:
+            self._detector.close()
 
     def all(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
         """All faces, largest first."""
+        if self._detector is None:
+            self._detector = open_detector(self._name, faces=self._faces, static=True)
         self._count += 1
         return self._detector.detect(Frame(self._count, 0.0, image))
 
@@ -94,27 +91,3 @@ def tensor(pictures: Sequence[UInt8[np.ndarray, "S S 3"]]) -> Float[Tensor, "bat
 def stacked(crops: Sequence[Crop]) -> Crop:
     """Several crops as one record."""
     return Crop(torch.stack([crop.centre for crop in crops]), torch.stack([crop.size for crop in crops]))
-
-
-def whole(count: int, resolution: int = RESOLUTION) -> Crop:
-    """The crop that is a whole square picture: for lifting crop cameras to the crop's own pixels."""
-    return Crop(torch.full((count, 2), resolution / 2), torch.full((count,), float(resolution)))
-
-
-def in_crop(camera: Camera, crop: Crop, resolution: int = RESOLUTION) -> Camera:
-    """A camera of the picture as the camera of its resampled crop, px."""
-    scale = resolution / crop.size
-    corner = crop.centre - crop.size[..., None] / 2
-    return replace(camera, s=camera.s * scale, t=(camera.t - corner) * scale[..., None])
-
-
-def decode(data: bytes, mode: str = "RGB") -> np.ndarray:
-    """An encoded picture of a shard: (H, W, 3) for ``RGB``, (H, W) for ``L``.
-
-    Raises:
-        ValueError: not a picture.
-    """
-    try:
-        return np.asarray(Image.open(io.BytesIO(data)).convert(mode))
-    except OSError as error:
-        raise ValueError(f"a picture of the shards cannot be read ({error}); prepare them again") from None

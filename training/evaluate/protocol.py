@@ -23,7 +23,7 @@ from training.evaluate.options import add_estimators, estimators_of
 from training.evaluate.report import Report, Table, statistics, strings
 from training.evaluate.scan import Comparison, Head, Scan, compare
 
-BAD_LANDMARKS = 15.0
+BAD_LANDMARKS = 10.0
 """Millimetres between aligned landmarks from which they are taken to be wrong, and the report says so."""
 
 
