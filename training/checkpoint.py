@@ -54,6 +54,8 @@ def about(name: StageName, config: TrainConfig, deca: DECA, keys: np.ndarray, st
     for key in ("model.head", "model.start", "data.shards", "data.workers", f"{name}.epochs", f"{name}.steps"):
         del told[key]
     digest = hashlib.sha256("\0".join(keys.tolist()).encode()).hexdigest()[:12]
+    for key in ("networks.identity", "networks.vgg"):
+        told[key] = Path(told[key]).name  # wherever it lies
     told["data.shards"] = f"{len(keys)} faces ({digest})"
     if stage.decay:
         told[f"{name}.steps"] = steps

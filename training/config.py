@@ -160,6 +160,7 @@ class TrainConfig:
         precision: of the networks' forward pass; losses and the renderer are in float32.
         device: `auto` takes a GPU when there is one.
         workers: processes that train together (Ray Train); 1 trains in this process.
+        restarts: how often a run of several workers goes on after it lost one.
         ray_address: of the cluster when there are several workers; a local one when empty.
         log_every, picture_every, validate_every, save_every: steps between them.
         validation_batches: how many held-out batches are judged.
@@ -171,6 +172,7 @@ class TrainConfig:
     precision: Precision = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int = 1
+    restarts: int = 8
     ray_address: str = ""
     log_every: int = 20
     picture_every: int = 500

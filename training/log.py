@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,29 @@ from tqdm import tqdm
 
 _LABEL = 14  # px above each column
 _ROWS = 6
+
+
+class Journal:
+    """Lines about a whole run, with their time, in its ``log.txt``; shown as well, above the bar.
+
+    Args:
+        folder: of the run.
+        writes: whether this process says anything at all.
+        shows: whether it also prints.
+    """
+
+    def __init__(self, folder: Path, writes: bool = True, shows: bool = True) -> None:
+        self.path = folder / "log.txt"
+        self._writes, self._shows = writes, shows
+
+    def __call__(self, line: str) -> None:
+        """Say it."""
+        if self._writes:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a") as file:
+                file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+            if self._shows:
+                tqdm.write(line)
 
 
 class Log:
@@ -69,10 +93,6 @@ class Log:
         Image.fromarray(picture).save(temporary)
         os.replace(temporary, folder / f"{step:07}.png")
         self._board.add_image("faces", picture, step, dataformats="HWC")
-
-    def say(self, line: str) -> None:
-        """A line above the bar."""
-        self._bar.write(line)
 
     def __enter__(self) -> Log:
         return self

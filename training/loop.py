@@ -72,6 +72,7 @@ def train(
     resume: bool = False,
     team: Team | None = None,
     stop: Stop | None = None,
+    say: Callable[[str], None] = print,
 ) -> bool:
     """Train to the end of the stage.
 
@@ -84,6 +85,7 @@ def train(
         resume: go on from ``last.pt`` where there is one.
         team: the processes that train together.
         stop: ends training after the step under way.
+        say: takes lines about how it goes.
 
     Returns:
         Whether the stage is finished; False when it was stopped.
@@ -93,7 +95,7 @@ def train(
         DivergedError: a loss or gradient is not a number; names step and faces.
     """
     team = Team() if team is None else team
-    worker = _Worker(stage, deca, task, team)
+    worker = _Worker(stage, deca, task, team, say)
     resumed = resume and (task.folder / "last.pt").exists()
     if resumed:
         worker.load(load_state(task.folder / "last.pt", task.about))
@@ -123,8 +125,8 @@ def to_device(record: Any, device: torch.device) -> Any:
 class _Worker:
     """One process's share of a stage's training, and where it stands."""
 
-    def __init__(self, stage: Stage, deca: DECA, task: Task, team: Team) -> None:
-        self.stage, self.deca, self.task, self.team = stage, deca, task, team
+    def __init__(self, stage: Stage, deca: DECA, task: Task, team: Team, say: Callable[[str], None]) -> None:
+        self.stage, self.deca, self.task, self.team, self.say = stage, deca, task, team, say
         self.device = deca.albedo_mean.device
         self.parameters = list(stage.trained())
         learning = {id(parameter) for parameter in self.parameters}
@@ -187,6 +189,7 @@ class _Worker:
                 saved = self.step
             if asked:
                 break
+        self.team.wait(self.device)  # the next stage reads what the first process has written
         return self.step >= steps
 
     def _learn(self, batch: Batch, stop: bool) -> tuple[dict[str, float], float, float, bool]:
@@ -253,7 +256,7 @@ class _Worker:
             if loss < self.best:
                 self.best = loss
                 save_checkpoint(self.deca, self.task.folder / "best.safetensors")
-        log.say(f"{self.task.name}: step {self.step}, validation {loss:.5g}, best {self.best:.5g}")
+        self.say(f"{self.task.name}: step {self.step}, validation {loss:.5g}, best {self.best:.5g}")
 
     @torch.no_grad()
     def _draw(self, log: Log, batch: Batch) -> None:

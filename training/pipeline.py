@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -23,6 +23,7 @@ from training.data.loader import Crops, loader
 from training.data.order import Order
 from training.data.sample import Batch
 from training.interrupt import Stop
+from training.log import Journal
 from training.loop import Task, seed_of, train
 from training.schedule import steps_of
 from training.stages import build_stage
@@ -87,31 +88,30 @@ def run_stages(
     team = Team() if team is None else team
     stop = Stop() if stop is None else stop
     check(config, resume)
+    say = Journal(Path(config.out), writes=team.first, shows=team.world == 1)
     device = choose_device(config) if device is None else device
     asset = load_head(config.model.head)
     faces = Faces(config.data.shards, asset.name)
     for name in config.stages:
         if stop:
             return False
-        deca = _start(config, name, asset, team)
-        task = make_task(config, name, deca, faces, team)
+        deca = _start(config, name, asset, say)
+        task = make_task(config, name, deca, faces, team, say)
         if resume and _finished(task):
-            if team.first:
-                print(f"{name}: finished already")
+            say(f"{name}: finished already")
             continue
         deca = deca.to(device)
         for network in (deca.coarse_encoder, deca.detail_encoder, deca.detail_decoder):
             network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # convolutions are faster
         stage = build_stage(name, deca, config).to(device)
         task.folder.mkdir(parents=True, exist_ok=True)
+        for note in stage.notes:
+            say(f"{name}: {note}")
         if team.first:
-            for note in stage.notes:
-                print(f"{name}: {note}")
             _write_config(config, task.folder / "config.yaml")
-        if not train(stage, deca, task, resume=resume, team=team, stop=stop):
+        if not train(stage, deca, task, resume=resume, team=team, stop=stop, say=say):
             return False
-        if team.first:
-            print(f"{name}: {task.steps} steps; {task.folder / 'best.safetensors'}")
+        say(f"{name}: {task.steps} steps; {task.folder / 'best.safetensors'}")
     return True
 
 
@@ -127,7 +127,9 @@ def choose_device(config: TrainConfig) -> torch.device:
     return torch.device(found if config.device == "auto" else config.device)
 
 
-def make_task(config: TrainConfig, name: StageName, deca: DECA, faces: Faces, team: Team) -> Task:
+def make_task(
+    config: TrainConfig, name: StageName, deca: DECA, faces: Faces, team: Team, say: Callable[[str], None]
+) -> Task:
     """A stage's data and length.
 
     Raises:
@@ -139,7 +141,7 @@ def make_task(config: TrainConfig, name: StageName, deca: DECA, faces: Faces, te
     crops = Crops(faces, order, asset, data, config.model.resolution, seed)
     keys = np.concatenate([shards.keys for shards in faces.shards])
     steps = steps_of(stage, order.taking_part)
-    judged = _held_out(config, name, faces, asset, team)
+    judged = _held_out(config, name, faces, asset, say) if team.first else ()
     return Task(
         name=name,
         config=config,
@@ -150,14 +152,16 @@ def make_task(config: TrainConfig, name: StageName, deca: DECA, faces: Faces, te
     )
 
 
-def _held_out(config: TrainConfig, name: StageName, faces: Faces, asset: HeadAsset, team: Team) -> Iterable[Batch]:
+def _held_out(
+    config: TrainConfig, name: StageName, faces: Faces, asset: HeadAsset, say: Callable[[str], None]
+) -> Iterable[Batch]:
     """The batches that validation judges: always the same, decoded when they are asked for."""
-    if not team.first or config.data.held_out == 0:
+    if config.data.held_out == 0:
         return ()
     try:
         order = Order(faces, config.data, getattr(config, name), 0, held_out=True)
     except ValueError as error:
-        print(f"{name}: no validation ({error})")
+        say(f"{name}: no validation ({error})")
         return ()
     crops = Crops(faces, order, asset, config.data, config.model.resolution, 0, evaluate=True)
     return _Batches(crops, min(config.validation_batches, order.steps))
@@ -173,12 +177,11 @@ class _Batches:
         return loader(self._crops, 0, self._count)
 
 
-def _start(config: TrainConfig, name: StageName, asset: HeadAsset, team: Team) -> DECA:
+def _start(config: TrainConfig, name: StageName, asset: HeadAsset, say: Callable[[str], None]) -> DECA:
     """DECA as the stage finds it: `model.start` for the run's first stage, else what the stage before it left."""
     path = Path(config.model.start) if config.model.start and name == config.stages[0] else _before(config, name)
     deca = new_deca(asset, config)
-    if team.first:
-        print(f"{name}: from {path or 'random weights'}")
+    say(f"{name}: from {path or 'random weights'}")
     if path is None:
         return deca
     checkpoint = read_checkpoint(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,10 @@ class Team:
             torch.distributed.all_reduce(values)
         return values
 
+    def wait(self, device: torch.device) -> None:
+        """Go on when all processes are here."""
+        self.sum(torch.zeros(1, device=device))
+
     def wrap(self, stage: Stage) -> nn.Module:
         """The stage with its gradients averaged over all processes.
 
@@ -43,4 +48,6 @@ class Team:
         """
         if self.world == 1:
             return stage
-        return nn.parallel.DistributedDataParallel(stage, broadcast_buffers=False)
+        with warnings.catch_warnings():  # its heir of torch 2.13 is not known to those before
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+            return nn.parallel.DistributedDataParallel(stage, broadcast_buffers=False)
