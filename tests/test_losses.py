@@ -7,6 +7,8 @@ import torch
 
 from training.losses import (
     code_prior,
+    displacement_prior,
+    excess_loss,
     eye_closure_loss,
     identity_loss,
     landmark_loss,
@@ -16,6 +18,7 @@ from training.losses import (
     mrf_loss,
     photometric_loss,
     shading_smoothness_loss,
+    soft_occlusion,
     symmetry_loss,
 )
 from training.vgg import VGG19, TextureFeatures
@@ -124,3 +127,78 @@ def test_vgg_has_torchvisions_names() -> None:
     features = VGG19()(torch.rand(1, 3, 64, 64))
     assert features.fine.shape == (1, 256, 16, 16) and features.coarse.shape == (1, 512, 8, 8)
     assert features.fine.min() == 0 and not features.fine.requires_grad
+
+
+def test_excess_brings_expressions_back_into_range() -> None:
+    assert excess_loss(torch.zeros(3, 8)) == 0
+    torch.testing.assert_close(excess_loss(torch.tensor([[0.3, -0.4], [0.0, 0.0]])), torch.tensor(0.125))
+
+
+def test_the_hidden_side_follows_the_seen_one() -> None:
+    displacement = torch.rand(1, 6, 6, requires_grad=True)
+    hidden = torch.zeros(1, 6, 6)
+    hidden[..., :3] = 1
+    symmetry_loss(displacement, hidden, displacement.detach()).backward()
+    assert displacement.grad is not None
+    assert displacement.grad[..., :3].abs().min() > 0 and not displacement.grad[..., 3:].any()
+
+
+def test_occlusion_grows_into_the_seen_by_two_texels() -> None:
+    visible = torch.zeros(1, 12, 12)
+    visible[:, :, 6:] = 1
+    hidden = soft_occlusion(visible)
+    assert hidden[0, 5].tolist() == [1] * 8 + [0] * 4
+    assert not soft_occlusion(torch.ones(1, 12, 12)).any()  # the border of the map is no border of the seen
+    torch.testing.assert_close(soft_occlusion(0.25 * visible).min(), torch.tensor(0.75))
+
+
+def test_displacement_prior() -> None:
+    assert displacement_prior(torch.zeros(2, 4, 4)) == 0
+    torch.testing.assert_close(displacement_prior(torch.tensor([[[0.01, -0.03]]])), torch.tensor(0.02))
+
+
+def test_every_gradient_by_central_differences() -> None:
+    torch.manual_seed(0)
+
+    def leaf(*size: int) -> torch.Tensor:
+        return torch.randn(*size, dtype=torch.float64, requires_grad=True)
+
+    def constant(*size: int) -> torch.Tensor:
+        return torch.rand(*size, dtype=torch.float64)
+
+    points, visible = constant(2, 68, 2), (constant(2, 68) > 0.3).double()
+    image, mask, codes = constant(2, 3, 6, 6), constant(2, 1, 6, 6), constant(2, 8)
+    hidden = constant(2, 6, 6)
+    wanted = TextureFeatures(constant(2, 8, 4, 4), constant(2, 8, 2, 2))
+    losses = {
+        "landmark": (lambda x: landmark_loss(x, points, visible), leaf(2, 68, 2)),
+        "eye": (lambda x: eye_closure_loss(x, points), leaf(2, 68, 2)),
+        "lip": (lambda x: lip_closure_loss(x, points), leaf(2, 68, 2)),
+        "photometric": (lambda x: photometric_loss(x, image, mask), leaf(2, 3, 6, 6)),
+        "identity": (lambda x: identity_loss(x, codes), leaf(2, 8)),
+        "codes": (code_prior, leaf(2, 8)),
+        "light": (light_prior, leaf(2, 9, 3)),
+        "excess": (excess_loss, leaf(2, 8)),
+        "shading": (shading_smoothness_loss, leaf(2, 3, 6, 6)),
+        "symmetry": (lambda x: symmetry_loss(x, hidden), leaf(2, 6, 6)),
+        "occlusion": (lambda x: soft_occlusion(x).square().sum(), leaf(2, 6, 6)),
+        "displacement": (displacement_prior, leaf(2, 6, 6)),
+        "mrf": (lambda x: mrf_loss(TextureFeatures(x, x[..., :2, :2]), wanted), leaf(2, 8, 4, 4)),
+    }
+    for name, (loss, at) in losses.items():
+        assert torch.autograd.gradcheck(loss, at, eps=1e-7, atol=1e-5), name
+
+
+def test_searching_pairs_in_parts_is_comparing_them_all() -> None:
+    """Against the formula as it stands in the paper, on more patches than are compared at a time."""
+    torch.manual_seed(0)
+    fine = torch.rand(1, 12, 20, 20, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(1, 12, 20, 20, dtype=torch.float64)
+    mean = target.mean(1, keepdim=True)
+    a, b = (torch.nn.functional.normalize(f - mean, dim=1).flatten(2) for f in (fine, target))
+    distance = (1 - torch.einsum("bck,bci->bki", b, a)) / 2
+    weight = torch.exp((1 - distance / (distance.amin(1, keepdim=True) + 1e-5)) / 0.5)
+    slow = -(weight / weight.sum(1, keepdim=True)).amax(2).mean(1).log().sum()
+    fast = mrf_loss(TextureFeatures(fine, fine), TextureFeatures(target, target)) / 3  # one layer, thrice
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(torch.autograd.grad(fast, fine)[0], torch.autograd.grad(slow, fine)[0])

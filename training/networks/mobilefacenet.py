@@ -41,7 +41,7 @@ class _Layer:
 
 
 class MobileFaceNet(IdentityNetwork):
-    """128 numbers per face.
+    """128 numbers per face, as published.
 
     Args:
         description: text of the .param file.
@@ -80,10 +80,10 @@ class MobileFaceNet(IdentityNetwork):
 
     def forward(
         self, images: Float[Tensor, "batch 3 H W"], landmarks: Float[Tensor, "batch 68 2"]
-    ) -> Float[Tensor, "batch 128"]:
+    ) -> Float[Tensor, "batch D"]:
         return self.embed(aligned(images, landmarks, self.template, SIZE) * 255)
 
-    def embed(self, pictures: Float[Tensor, "batch 3 112 112"]) -> Float[Tensor, "batch 128"]:
+    def embed(self, pictures: Float[Tensor, "batch 3 112 112"]) -> Float[Tensor, "batch D"]:
         """Of aligned pictures, RGB in [0, 255]."""
         blobs = {}
         result = pictures
