@@ -34,6 +34,18 @@ class Light:
     direction: Float[np.ndarray, "L 3"]
     colour: Float[np.ndarray, "L 3"]
 
+    @property
+    def factors(self) -> Float[np.ndarray, "9 3"]:
+        """The coefficients times what `model.shading.sh_basis` multiplies its polynomials by."""
+        some = torch.tensor([[2.0, 3.0, 5.0]], dtype=torch.float64)
+        x, y, z = some[0]
+        plain = torch.stack([torch.ones_like(x), x, y, z, x * y, x * z, y * z, x**2 - y**2, 3 * z**2 - 1])
+        return (self.harmonics * (sh_basis(some)[0] / plain).numpy()[:, None]).astype(np.float32)
+
+    def on(self, normal: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+        """Shading of a surface, RGB."""
+        return self.harmonics.T @ sh_basis(torch.from_numpy(normal[None]).float()).numpy()[0]
+
 
 def lamp_harmonics(direction: Float[np.ndarray, "L 3"], colour: Float[np.ndarray, "L 3"]) -> Float[np.ndarray, "9 3"]:
     """Coefficients of distant lamps: shading about ``colour max(0, n·direction)`` (Basri and Jacobs 2003)."""

@@ -75,7 +75,7 @@ def write_faces(
         raise ValueError(f"jobs is {jobs}, expected 1 or more")
     renderer = recipe.renderer()
     with ShardWriter(folder, renderer.asset.name) as writer:
-        _remember(Path(folder), recipe)
+        _remember(Path(folder), recipe, renderer.asset.digest)
         missing = [k for k in range(count) if renderer.key(k) not in writer]
         if report is not None:
             report("faces", 0, len(missing))
@@ -87,9 +87,9 @@ def write_faces(
     return len(missing)
 
 
-def _remember(folder: Path, recipe: Recipe) -> None:
-    """Note the recipe in the folder; a folder by another one is refused."""
-    path, text = folder / "synthetic.json", json.dumps(asdict(recipe)) + "\n"
+def _remember(folder: Path, recipe: Recipe, digest: str) -> None:
+    """Note the recipe and the head's content in the folder; a folder by another one is refused."""
+    path, text = folder / "synthetic.json", json.dumps({**asdict(recipe), "digest": digest}) + "\n"
     if not path.exists():
         temporary = path.with_name(".synthetic.part")
         temporary.write_text(text)

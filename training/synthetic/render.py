@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
 from model.asset import HeadAsset
@@ -21,12 +20,12 @@ from model.landmarks import HeadLandmarks
 from model.mesh import Mesh, vertex_normals
 from model.params import Camera
 from model.raster import rasterise
-from model.shading import sh_basis
 from training.data.sample import Labels, Sample
-from training.synthetic.draw import draw_over, shade_head, shade_things
-from training.synthetic.hair import PosedHead, Scalp, step
-from training.synthetic.light import Light, draw_light
-from training.synthetic.noise import patterns, spectrum_noise
+from training.synthetic.draw import draw_over, shade_things
+from training.synthetic.hair import PosedHead, Scalp
+from training.synthetic.light import draw_light
+from training.synthetic.lit import LitHead, cast_shadow, through_lens
+from training.synthetic.noise import patterns
 from training.synthetic.photograph import as_stored, draw_background, draw_cover, jpeg, png
 from training.synthetic.population import Face, Population
 from training.synthetic.skin import Skin
@@ -34,7 +33,7 @@ from training.synthetic.style import Style, draw_style
 from training.synthetic.things import Thing, Things, join
 from training.synthetic.wear import Wardrobe
 
-_SAMPLES = 2  # per pixel and axis
+SAMPLES = 2  # per pixel and axis
 _BEFORE = 0.008  # metres that something must be before a landmark to hide it: a beard or a strand is no harm
 _DARK = 0.3  # darkness of a lens that hides the eye
 
@@ -129,19 +128,7 @@ class Renderer:
         self.scalp = Scalp(asset)
         self.wardrobe = Wardrobe(asset)
         self.noise = patterns()
-        assert asset.uv is not None and asset.uv_faces is not None
-        texels = (self.skin.layout.grid.numpy() + 1) / 2 * self.skin.size
-        self._uv = np.ascontiguousarray(texels, np.float32)
-        self._uv_faces = np.ascontiguousarray(asset.uv_faces, np.int64)
-        self._faces = np.ascontiguousarray(asset.faces, np.int64)
-        region = asset.regions
-        self._skin_vertices = np.clip(
-            region["skin"] - region["scalp"] + region["left_eye"] + region["right_eye"], 0, 1
-        ).astype(np.float32)
-        y, z = asset.template[:, 1], asset.template[:, 2]
-        inside = 0.6 * region["inner_mouth"] + 0.35 * region["tongue"] + 0.2 * region["teeth"]
-        below = 0.3 * region["neck"] * step(-0.09, -0.115, y) * step(0.07, 0.03, z)
-        self._dark = (1 - np.clip(inside + below, 0, 0.8)).astype(np.float32)
+        self.lit = LitHead(asset, self.skin)
         self._person = lru_cache(maxsize=4)(self._draw_person)
 
     def sample(self, k: int) -> Sample:
@@ -170,7 +157,7 @@ class Renderer:
 
     def picture(self, k: int) -> Picture:
         """Face k before it is stored."""
-        with torch.inference_mode():
+        with torch.no_grad():
             return self._picture(self.population.face(k), k)
 
     def _picture(self, face: Face, k: int) -> Picture:
@@ -185,22 +172,24 @@ class Renderer:
 
         worn, lens = self._worn(face, style, posed, skin_colour, k) if extra.worn else ([], None)
         things = join(worn)
-        fine = Camera(camera.s * _SAMPLES, camera.t * _SAMPLES)
-        fragments = rasterise(project_with_depth(fine, mesh.vertices), mesh.faces, size * _SAMPLES, size * _SAMPLES)
+        fine = Camera(camera.s * SAMPLES, camera.t * SAMPLES)
+        fragments = rasterise(project_with_depth(fine, mesh.vertices), mesh.faces, size * SAMPLES, size * SAMPLES)
         buffers = (fragments.face.numpy(), fragments.barycentric.numpy(), fragments.depth.double().numpy())
-        self._draw(things, fine, buffers, len(self._faces))
+        count = len(mesh.faces)
+        self._draw(things, fine, buffers, count)
         body = sum(len(thing.faces) for thing in worn[:2])
-        hidden = self._pooled(buffers[0] >= len(self._faces) + body)
+        hidden = self._pooled(buffers[0] >= count + body)
 
-        shadow = self._shadow(rng, light, hidden, camera) if extra.shadows else np.ones((size, size), np.float32)
-        lit_head = self._lit_head(
-            face, style, posed, light, painted if extra.skin else albedo, normals, buffers, shadow
-        )
+        shadow = cast_shadow(rng, light, hidden, float(camera.s)) if extra.shadows else np.ones_like(hidden)
+        if extra.skin:
+            texture, half = self.lit.made_up(painted, style, face.params, posed.rotation, light)
+        else:
+            texture, half = self.lit.bare(albedo)
+        lit_head = self.lit(buffers, normals.numpy(), texture, half, light, shadow, SAMPLES, extra.shadows)
         lit_things = np.zeros((size, size, 4), np.float32)
-        basis = (light.harmonics * _factors()).astype(np.float32)
         shade_things(
-            buffers[0], buffers[1], len(self._faces), things.faces, things.normals, things.where, things.pattern,
-            self.noise, things.look, basis, _SAMPLES, lit_things,
+            buffers[0], buffers[1], count, things.faces, things.normals, things.where, things.pattern,
+            self.noise, things.look, light.factors, SAMPLES, lit_things,
         )  # fmt: skip
         alpha, skin = lit_head[..., 3], lit_head[..., 4]
         behind = draw_background(self.population.rng(4, k), size, self.backgrounds)
@@ -208,16 +197,16 @@ class Renderer:
         image = lit_head[..., :3] + lit_things[..., :3] + rest * behind
 
         pixels = project_with_depth(camera, points).numpy()
-        visible = self._visible(pixels, buffers[2] / _SAMPLES, float(camera.s))
+        visible = self._visible(pixels, buffers[2] / SAMPLES, float(camera.s))
         if lens is not None and style.glasses is not None:
-            image, glass = self._through(rng, image, lens, fine, buffers, light, style)
+            glass = self._glass(lens, fine, buffers)
+            image = through_lens(rng, image, glass, lens.normals[0], light, style.glasses)
             if style.glasses.darkness > _DARK:
                 skin = skin * (1 - glass)
                 visible &= _at(glass, pixels) < 0.5
         if extra.covers and rng.random() < 0.22:
             side = float(np.ptp(pixels[:, :2], axis=0).mean())
-            front = light.harmonics.T @ sh_basis(torch.tensor([[0.0, 0.0, 1.0]])).numpy()[0]
-            lit_skin = skin_colour * np.clip(front, 0.1, 1.3)
+            lit_skin = skin_colour * np.clip(light.on(np.array([0.0, 0.0, 1.0])), 0.1, 1.3)
             cover = draw_cover(rng, size, pixels[:, :2].mean(0), side, lit_skin)
             image = image + cover.alpha[..., None] * (cover.colour - image)
             skin, alpha = skin * (1 - cover.alpha), alpha * (1 - cover.alpha)
@@ -286,106 +275,18 @@ class Renderer:
         face, barycentric, depth = buffers
         draw_over(points, things.faces, first, things.where, things.pattern, self.noise, face, barycentric, depth)
 
-    def _lit_head(
-        self,
-        face: Face,
-        style: Style,
-        posed: PosedHead,
-        light: Light,
-        albedo: np.ndarray,
-        normals: torch.Tensor,
-        buffers: tuple[np.ndarray, ...],
-        shadow: np.ndarray,
-    ) -> Float[np.ndarray, "n n 5"]:
-        size, skin = self.skin.size, self.skin
-        if self.additions.skin:
-            slopes = skin.slopes(style, self._folds(face, style), posed.rotation)
-            texture = skin.texture(albedo, slopes, style)
-            half = light.direction + np.array([0.0, 0.0, 1.0])
-            half = half / np.maximum(np.linalg.norm(half, axis=-1, keepdims=True), 1e-6)
-            wet = skin.ball + 0.6 * skin.teeth
-            texture[..., 6] = np.where(wet > 0.5, -0.9 * wet, texture[..., 6])
-            half = np.column_stack([half, np.full(len(half), style.gloss[1])]).astype(np.float32)
-        else:
-            texture = np.concatenate([albedo, np.zeros((size, size, 4))], axis=-1, dtype=np.float32)
-            half = np.zeros((0, 4), np.float32)
-        dark = self._dark if self.additions.shadows else np.ones_like(self._dark)
-        out = np.zeros((self.size, self.size, 5), np.float32)
-        shade_head(
-            buffers[0], buffers[1], self._faces, normals.numpy(), self._uv, self._uv_faces, texture,
-            self._skin_vertices, dark, (light.harmonics * _factors()).astype(np.float32), half,
-            light.colour.astype(np.float32)[: len(half)], shadow, _SAMPLES, out,
-        )  # fmt: skip
-        return out
-
-    def _folds(self, face: Face, style: Style) -> Float[np.ndarray, "6"]:
-        """Depth of the folds, metres: age and expression make them."""
-        values = dict(zip(self.asset.expression_names, face.params.expression.tolist(), strict=True))
-
-        def both(unit: str) -> float:
-            return 0.5 * (values.get(unit + "Left", 0.0) + values.get(unit + "Right", 0.0))
-
-        age = style.age
-        raised = max(both("browInnerUp"), both("browOuterUp"))
-        smile = max(both("mouthSmile"), both("noseSneer"), 0.7 * both("mouthStretch"))
-        squint = max(both("cheekSquint"), both("eyeSquint"), both("mouthSmile") * 0.6)
-        down = both("browDown")
-        shrug = values.get("mouthShrugLower", 0.0)
-        return np.array(
-            [
-                7e-4 * (0.25 * age + raised * (0.2 + 0.8 * age)),
-                9e-4 * (0.4 * age + smile * (0.6 + 0.4 * age)),
-                7e-4 * (0.15 * age + down * (0.3 + 0.7 * age)),
-                5e-4 * (0.2 * age + squint * (0.2 + 0.8 * age)),
-                5e-4 * (0.6 * age + 0.3 * squint),
-                5e-4 * shrug,
-            ]
-        )
-
-    def _shadow(
-        self, rng: np.random.Generator, light: Light, hidden: Float[np.ndarray, "n n"], camera: Camera
-    ) -> Float[np.ndarray, "n n"]:
-        """A factor: the shadow of hair and glasses on the skin, and now and then one from outside the picture."""
-        reach = 0.012 * float(camera.s)
-        x, y, _ = light.direction[0]
-        moved = np.roll(hidden, (round(reach * max(y, 0.2)), round(-reach * x)), (0, 1))
-        soft = gaussian_filter(np.maximum(hidden, moved), 0.006 * float(camera.s))
-        factor = 1 - rng.uniform(0.15, 0.6) * soft
-        if rng.random() < 0.12:
-            noise = spectrum_noise(rng, self.size, 2.2)
-            factor = factor * (1 - rng.uniform(0.15, 0.6) * step(-0.15, 0.15 + 0.5 * rng.random(), noise))
-        return factor.astype(np.float32)
-
-    def _through(
-        self,
-        rng: np.random.Generator,
-        image: Float[np.ndarray, "n n 3"],
-        lens: Thing,
-        camera: Camera,
-        buffers: tuple[np.ndarray, ...],
-        light: Light,
-        style: Style,
-    ) -> tuple[Float[np.ndarray, "n n 3"], Float[np.ndarray, "n n"]]:
-        """The picture with lenses over it, and where they are."""
-        assert style.glasses is not None
-        face, depth = np.full_like(buffers[0], -1), buffers[2].copy()
-        self._draw(join([lens]), camera, (face, buffers[1], depth), 0)
-        glass = self._pooled(face >= 0)
-        normal = torch.from_numpy(lens.normals[:1]).float()
-        lit = np.clip(light.harmonics.T @ sh_basis(normal).numpy()[0], 0.05, 1.5)
-        y, x = np.mgrid[: self.size, : self.size] / self.size
-        band = step(0.04, 0.0, np.abs(x + rng.uniform(-1, 1) * y - rng.uniform(0.2, 0.8)))
-        gleam = rng.uniform(0.0, 0.35) * band * (rng.random() < 0.5) + 0.03
-        dark = style.glasses.darkness
-        seen = image * (1 - dark) + dark * style.glasses.tint * lit + gleam[..., None]
-        return image + glass[..., None] * (seen - image), glass
+    def _glass(self, lens: Thing, camera: Camera, buffers: tuple[np.ndarray, ...]) -> Float[np.ndarray, "n n"]:
+        """Where lenses are before everything else."""
+        face = np.full_like(buffers[0], -1)
+        self._draw(join([lens]), camera, (face, buffers[1].copy(), buffers[2].copy()), 0)
+        return self._pooled(face >= 0)
 
     def _visible(
         self, pixels: Float[np.ndarray, "68 3"], depth: Float[np.ndarray, "m m"], s: float
     ) -> Bool[np.ndarray, "68"]:
         """Whether nothing that was drawn lies clearly before a point, which is inside the picture."""
         side = depth.shape[0]
-        column, row = (np.floor(pixels[:, axis] * _SAMPLES).astype(int) for axis in (0, 1))
+        column, row = (np.floor(pixels[:, axis] * SAMPLES).astype(int) for axis in (0, 1))
         inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
         nearest = np.full(len(pixels), np.inf)
         for down in (-1, 0, 1):
@@ -395,20 +296,12 @@ class Renderer:
         return inside & (nearest - pixels[:, 2] < _BEFORE * s)
 
     def _pooled(self, fine: Bool[np.ndarray, "m m"]) -> Float[np.ndarray, "n n"]:
-        return fine.reshape(self.size, _SAMPLES, self.size, _SAMPLES).mean((1, 3)).astype(np.float32)
+        return fine.reshape(self.size, SAMPLES, self.size, SAMPLES).mean((1, 3)).astype(np.float32)
 
 
 def _at(picture: Float[np.ndarray, "n n"], pixels: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "68"]:
     limit = picture.shape[0] - 1
     return picture[np.clip(pixels[:, 1].astype(int), 0, limit), np.clip(pixels[:, 0].astype(int), 0, limit)]
-
-
-def _factors() -> Float[np.ndarray, "9 1"]:
-    """What `model.shading.sh_basis` multiplies the nine polynomials by."""
-    some = torch.tensor([[2.0, 3.0, 5.0]], dtype=torch.float64)
-    x, y, z = some[0]
-    plain = torch.stack([torch.ones_like(x), x, y, z, x * y, x * z, y * z, x**2 - y**2, 3 * z**2 - 1])
-    return (sh_basis(some)[0] / plain).numpy()[:, None]
 
 
 def _turn(axis: int, angle: float) -> Float[np.ndarray, "3 3"]:
