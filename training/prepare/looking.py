@@ -48,6 +48,7 @@ def ibug_of(points: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "68 2"]:
 def find_face(
     image: UInt8[np.ndarray, "H W 3"],
     detector: Detector,
+    second: Detector,
     config: PrepareConfig,
     box: tuple[float, float, float, float] | None = None,
     own: Float[np.ndarray, "68 2"] | None = None,
@@ -57,11 +58,15 @@ def find_face(
     The user's points are believed. The head is fitted to the detector's where it finds that face too, since it has more
     of them.
 
+    Args:
+        detector: for photographs.
+        second: looks once more, at another crop; one for videos will do, and is quicker.
+
     Raises:
         UnusableError: there is none that can be believed.
     """
     try:
-        sight = _detected(image, detector, config, box, own)
+        sight = _detected(image, detector, second, config, box, own)
     except UnusableError:
         if own is None:
             raise
@@ -76,6 +81,7 @@ def find_face(
 def _detected(
     image: UInt8[np.ndarray, "H W 3"],
     detector: Detector,
+    second: Detector,
     config: PrepareConfig,
     box: tuple[float, float, float, float] | None,
     own: Float[np.ndarray, "68 2"] | None,
@@ -98,7 +104,7 @@ def _detected(
     ibug = ibug_of(face.points)
     if face.confidence < config.confidence:
         raise UnusableError("detector unsure")
-    if disagreement(image, detector, ibug) > config.disagreement:
+    if disagreement(image, second, ibug) > config.disagreement:
         raise UnusableError("landmarks of two crops disagree")
     return Sight(face.points, face.scheme, face.confidence, ibug if own is None else own, own is not None)
 
@@ -121,6 +127,7 @@ def disagreement(image: UInt8[np.ndarray, "H W 3"], detector: Detector, ibug: Fl
     turn = _SECOND / (_ROOM * side) * np.array([[-c, s], [s, c]])  # the first row is negated: mirrored
     shift = _SECOND / 2 - turn @ ((low + high) / 2 + side * np.array(_SHIFT))
     crop = warp(image, np.concatenate([turn, shift[:, None]], axis=1), (_SECOND, _SECOND))
+    detector.reset()
     found = detector.detect(Frame(0, 0.0, crop))
     if not found:
         return float("inf")

@@ -19,7 +19,7 @@ from model.landmarks import HeadLandmarks
 from model.params import Camera, FaceParams
 from tracker.detect import Detector, open_detector
 from tracker.fit import FaceFit, fit_photos
-from tracker.image import decode_image, read_image
+from tracker.image import decode_image, read_image, resize
 from training.data.sample import Labels, Sample
 from training.prepare.clips import varied_frames
 from training.prepare.config import PrepareConfig
@@ -31,6 +31,8 @@ from training.prepare.stored import Window, jpeg, png, window_around
 
 VIDEO = "video"
 """What is said of a video whose frames were taken."""
+MASK_SIDE = 256
+"""Skin is masked in a picture of at most that side, px: as fine as the crops are."""
 _CROWD = 8
 
 
@@ -145,7 +147,8 @@ class Worker:
         own = self._own_points(key)
         crowd = item.box is not None or own is not None or self.config.several == "drop"
         try:
-            sight = find_face(image, self._several if crowd else self._one, self.config, item.box, own)
+            detector = self._several if crowd else self._one
+            sight = find_face(image, detector, self._following, self.config, item.box, own)
             height, width = image.shape[:2]
             window = window_around(sight.ibug, width, height, self.config.room, self.config.side)
             mask = self._own_mask(item, image)
@@ -224,11 +227,13 @@ class Worker:
             return png(cutout.mask)
         if not self.config.masks:
             return None
-        width, height = cutout.window.size
-        first = FaceParams(*(getattr(params, field.name)[0] for field in fields(FaceParams)))
-        return png(
-            skin_mask(cutout.image, render_regions(self._head, first, Camera(camera.s[0], camera.t[0]), height, width))
-        )
+        size = cutout.window.size
+        scale = min(1.0, MASK_SIDE / max(size))
+        small = cutout.image if scale == 1 else resize(cutout.image, (round(scale * size[0]), round(scale * size[1])))
+        one = FaceParams(*(getattr(params, field.name)[0] for field in fields(FaceParams)))
+        seen = Camera(scale * camera.s[0], scale * camera.t[0])
+        mask = skin_mask(small, render_regions(self._head, one, seen, *small.shape[:2]))
+        return png(mask if scale == 1 else np.where(resize(mask, size) >= 128, np.uint8(255), np.uint8(0)))
 
 
 def open_landmarks(path: Path) -> Mapping[str, np.ndarray]:
