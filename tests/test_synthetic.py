@@ -134,7 +134,7 @@ def test_mask_is_the_visible_skin(openhead: HeadAsset, plain: Renderer, renderer
 
 def test_landmarks_behind_something_are_not_visible(renderer: Renderer, plain: Renderer) -> None:
     hidden_by_things = 0
-    for k in range(40):
+    for k in range(26):
         bare, dressed = plain.picture(k), renderer.picture(k)
         assert not (dressed.visible & ~bare.visible).any()
         hidden_by_things += int((bare.visible & ~dressed.visible).sum())
@@ -147,7 +147,7 @@ def test_landmarks_behind_something_are_not_visible(renderer: Renderer, plain: R
             assert tuple(corners) == (False, True)
         elif abs(yaw) < 15:
             assert corners.all() and bare.visible[27:].mean() > 0.8
-    assert hidden_by_things > 50
+    assert hidden_by_things > 30
 
 
 def test_a_face_depends_on_seed_and_number_alone(openhead: HeadAsset, samples: list[Sample]) -> None:
@@ -287,7 +287,7 @@ def test_faces_look_like_faces(openhead: HeadAsset) -> None:
     renderer = Renderer(Population(openhead, seed=1), 192)
     found, off = Counter(), []
     with open_detector("mediapipe", static=True) as detector:
-        for k in range(30):
+        for k in range(22):
             sample = renderer.sample(k)
             assert sample.labels is not None
             R = roma.rotvec_to_rotmat(sample.labels.face.pose)
@@ -298,7 +298,7 @@ def test_faces_look_like_faces(openhead: HeadAsset) -> None:
             if faces:
                 distance = np.linalg.norm(faces[0].points[MEDIAPIPE_OF_IBUG][17:] - sample.landmarks[17:], axis=-1)
                 off.append(distance[sample.visible[17:]].mean() / np.ptp(sample.landmarks, axis=0).mean())
-    assert found[True] >= 12 and found[True] / found.total() > 0.85
+    assert found[True] >= 9 and found[True] / found.total() > 0.85
     assert np.median(off) < 0.04
 
 

@@ -148,5 +148,5 @@ class Wardrobe:
             )
 
         contrast = 0.08 if style.cloth_pattern == GRAIN else 0.15
-        body = sheet(0.0, np.full_like(x, 2.0), skin, PLAIN, 0.0)
+        body = sheet(0.0, np.full_like(x, 2.0), 0.85 * skin, PLAIN, 0.0)  # as the neck, below the chin
         return [body, sheet(0.002, cover, style.cloth, style.cloth_pattern, contrast)]
