@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from model.asset import HeadAsset
 from model.camera import project_with_depth
@@ -82,18 +82,6 @@ class Picture:
     labels: Labels
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums come out the same, bit for bit, only when the same number of threads adds them: here one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class Renderer:
     """Photographs of a population; sample k is a pure function of the population's seed and k.
 
@@ -129,11 +117,12 @@ class Renderer:
         self.wardrobe = Wardrobe(asset)
         self.noise = patterns()
         self.lit = LitHead(asset, self.skin)
+        self._threads = ThreadpoolController()
         self._person = lru_cache(maxsize=4)(self._draw_person)
 
     def sample(self, k: int) -> Sample:
         """Face k as it lies in a shard."""
-        with one_thread():
+        with self._one_thread():
             picture = self.picture(k)
             rng = self.population.rng(9, k)
             if self.additions.camera:
@@ -150,6 +139,17 @@ class Renderer:
                 mask=png(picture.mask.astype(np.uint8) * 255),
                 labels=picture.labels,
             )
+
+    @contextmanager
+    def _one_thread(self) -> Iterator[None]:
+        """Sums come out the same, bit for bit, only when the same number of threads adds them: here one."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with self._threads.limit(limits=1):
+                yield
+        finally:
+            torch.set_num_threads(before)
 
     def key(self, k: int) -> str:
         """Name of face k."""
@@ -296,7 +296,8 @@ class Renderer:
         return inside & (nearest - pixels[:, 2] < _BEFORE * s)
 
     def _pooled(self, fine: Bool[np.ndarray, "m m"]) -> Float[np.ndarray, "n n"]:
-        return fine.reshape(self.size, SAMPLES, self.size, SAMPLES).mean((1, 3)).astype(np.float32)
+        parts = [fine[row::SAMPLES, column::SAMPLES] for row in range(SAMPLES) for column in range(SAMPLES)]
+        return np.stack(parts).mean(0, dtype=np.float32)
 
 
 def _at(picture: Float[np.ndarray, "n n"], pixels: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "68"]:
