@@ -41,13 +41,13 @@ def _face(image: UInt8[np.ndarray, "H W 3"], points: np.ndarray, size: int, room
     return part.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def sharpness(image: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "68 2"]) -> float:
-    """Variance of the Laplacian over the variance of the grey values, of the face brought to 128 px."""
+def sharpness(image: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "N 2"]) -> float:
+    """Variance of the Laplacian over the variance of the grey values, of the points' box brought to 128 px."""
     grey = _face(image, points, _SHARP, 1.0)
     return float(ndimage.laplace(grey).var() / (grey.var() + 1.0))
 
 
-def fingerprint(image: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "68 2"]) -> int:
+def fingerprint(image: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "N 2"]) -> int:
     """256 bits of how a face looks: whether its brightness rises from each of 16 × 16 fields to its right neighbour.
 
     Pictures of one photograph differ in few bits, whatever their size and compression.

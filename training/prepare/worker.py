@@ -246,7 +246,7 @@ def open_landmarks(path: Path) -> Mapping[str, np.ndarray]:
         raise ValueError(f"--landmarks {path}: no such file")
     try:
         arrays = np.load(path, allow_pickle=False)
-    except (ValueError, OSError):
+    except (ValueError, OSError, EOFError):
         arrays = None
     if not isinstance(arrays, Mapping):
         raise ValueError(f"--landmarks {path}: not a .npz of points (N, 2), keyed by path")
