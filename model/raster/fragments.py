@@ -47,13 +47,13 @@ def interpolate(
         barycentric: those of `barycentrics` where positions need a gradient; by default the fragments', constants.
     """
     weights = fragments.barycentric if barycentric is None else barycentric
-    corners = faces[fragments.face.clamp(min=0)]  # H W 3; an uncovered pixel has weights zero
     batch, channels = attributes.shape[:-2], attributes.shape[-1]
-    flat = attributes.reshape(-1, *attributes.shape[-2:])
-    corners = corners.reshape(flat.shape[0], -1)
-    values = flat.gather(1, corners[..., None].expand(-1, -1, channels))
-    values = values.reshape(*batch, *fragments.face.shape[-2:], 3, channels)
-    return (values * weights[..., None]).sum(-2)
+    seen, corners = _covered(faces, fragments, attributes.shape[-2])
+    table, share = attributes.reshape(-1, channels), weights.reshape(-1, 3).index_select(0, seen)
+    a, b, c = (table.index_select(0, corners[:, k]) * share[:, k, None] for k in range(3))
+    values = a + b + c
+    pixels = values.new_zeros(fragments.face.numel(), channels).index_copy(0, seen, values)
+    return pixels.reshape(*batch, *fragments.face.shape[-2:], channels)
 
 
 def barycentrics(
@@ -64,20 +64,28 @@ def barycentrics(
     Which triangle is seen is taken as constant: there is no gradient for silhouettes.
     """
     height, width = fragments.face.shape[-2:]
-    zeros = torch.zeros((), dtype=vertices.dtype, device=vertices.device)
-    x = torch.arange(width, dtype=vertices.dtype, device=vertices.device) + 0.5
-    y = torch.arange(height, dtype=vertices.dtype, device=vertices.device)[:, None] + 0.5
-    corners = faces[fragments.face.clamp(min=0)]
-    flat = vertices.reshape(-1, *vertices.shape[-2:])
-    index = corners.reshape(flat.shape[0], -1, 1).expand(-1, -1, 2)
-    points = flat[..., :2].gather(1, index).reshape(*corners.shape, 2)
-    px, py = x - points[..., 0].movedim(-1, 0), y - points[..., 1].movedim(-1, 0)  # from each corner to the pixel
-    areas = torch.stack([px[2] * py[1] - px[1] * py[2], px[0] * py[2] - px[2] * py[0], px[1] * py[0] - px[0] * py[1]])
-    total = areas.sum(0)
-    covered = fragments.face >= 0
-    # `where` on both sides: a division by zero in the unused branch would still put NaN into the gradient.
-    weights = torch.where(covered, areas / torch.where(covered, total, torch.ones_like(total)), zeros)
-    return weights.movedim(0, -1)
+    seen, corners = _covered(faces, fragments, vertices.shape[-2])
+    x = (seen % width).to(vertices.dtype) + 0.5
+    y = (torch.div(seen, width, rounding_mode="floor") % height).to(vertices.dtype) + 0.5
+    table = vertices[..., :2].reshape(-1, 2)
+    points = [table.index_select(0, corners[:, k]) for k in range(3)]
+    px, py = [x - point[:, 0] for point in points], [y - point[:, 1] for point in points]  # from a corner to the pixel
+    areas = torch.stack(
+        [px[2] * py[1] - px[1] * py[2], px[0] * py[2] - px[2] * py[0], px[1] * py[0] - px[0] * py[1]], dim=-1
+    )
+    weights = areas / areas.sum(-1, keepdim=True)
+    pixels = weights.new_zeros(fragments.face.numel(), 3).index_copy(0, seen, weights)
+    return pixels.reshape(*fragments.face.shape, 3)
+
+
+def _covered(faces: Int[Tensor, "F 3"], fragments: Fragments, count: int) -> tuple[Tensor, Tensor]:
+    """The pixels that see a triangle (N, counted through the batch), and the triangle's corners (N, 3) as rows of the
+    vertices of all meshes, `count` of each. Much of a picture is background: it costs nothing."""
+    flat = fragments.face.flatten()
+    seen = (flat >= 0).nonzero()[:, 0]
+    size = fragments.face.shape[-2] * fragments.face.shape[-1]
+    mesh = torch.div(seen, max(size, 1), rounding_mode="floor")
+    return seen, faces.index_select(0, flat.index_select(0, seen)) + count * mesh[:, None]
 
 
 def check_faces(faces: Int[Tensor, "F 3"], count: int) -> None:
