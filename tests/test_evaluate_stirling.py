@@ -30,7 +30,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, np.full((30, 30, 3), 99, np.uint8))
     for name, seed in SCANS.items():
-        scan = scans.scan(scans.head(seed), 2500)
+        scan = scans.scan(scans.head(seed), 1200)
         scans.write_obj(
             root / "3D" / name.replace("m1004", "M1004").__add__(".obj"), scan.points, np.zeros((0, 3), int)
         )

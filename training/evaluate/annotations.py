@@ -105,7 +105,7 @@ def _mat(root: Path, path: Path) -> Annotated | None:
         points, pose = content["pt3d_68"], content["Pose_Para"].reshape(-1)
     except KeyError as error:
         raise ValueError(f"{path}: has no {error}; expected the layout of AFLW2000-3D") from None
-    except (ValueError, TypeError, OSError, NotImplementedError) as error:
+    except Exception as error:  # scipy raises almost anything for a damaged file
         raise ValueError(f"{path}: not a .mat file that can be read ({str(error).splitlines()[0]})") from None
     if points.shape != (3, 68) or len(pose) < 3:
         raise ValueError(f"{path}: pt3d_68 has shape {points.shape}, expected (3, 68)")

@@ -35,7 +35,7 @@ from training.evaluate.scan import Head, Scan, compare
 MOVES = 0.05
 """Standard deviation over the faces from which an expression unit counts as moving."""
 POINTS = 25_000
-"""Points of a scan that is sampled from a known head; about 40 % of them lie in the face area."""
+"""Points of a scan that is sampled from a known head; some 40 % of them lie in the face area."""
 _INSIDE = ("inner_mouth", "teeth", "tongue", "left_eye", "right_eye")
 
 
@@ -91,10 +91,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--weights", action="append", required=True, metavar="PATH", help="may be given repeatedly")
     parser.add_argument("--faces", type=int, default=500, metavar="N", help="at most (default: 500)")
     parser.add_argument("--scans", type=int, default=50, metavar="N", help="heads under the NoW protocol (default: 50)")
+    parser.add_argument("--points", type=int, default=POINTS, metavar="N", help=f"of a scan (default: {POINTS})")
     parser.add_argument("--held-out", type=float, metavar="SHARE", help="only people that training held out")
     options = parser.parse(argv)
-    if options.faces < 2 or options.scans < 0:
-        raise ValueError("--faces must be at least 2 and --scans at least 0")
+    if options.faces < 2 or options.scans < 0 or options.points < 100:
+        raise ValueError("--faces must be at least 2, --scans at least 0 and --points at least 100")
     options.fit = False
     networks = [estimator for estimator in estimators_of(options) if isinstance(estimator, Network)]
     asset = networks[0].head.asset
@@ -112,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
         print("  units: " + ", ".join(f"{name} {value:.2f}" for name, value in worst))
         if options.scans:
             spread = np.unique(np.linspace(0, len(chosen) - 1, options.scans).round().astype(int))
-            report.table(f"{network.name}: shape", _shapes(network, found, known, spread))
+            report.table(f"{network.name}: shape", _shapes(network, found, known, spread, options.points))
     report.close()
     return 0
 
@@ -243,7 +244,7 @@ def _table(name: str, errors: Errors, plain: Errors) -> Table:
     return Table(f"{name} on known codes", ("what", "network", "average face"), tuple(rows))
 
 
-def _shapes(network: Network, found: Codes, known: Codes, rows: np.ndarray) -> Table:
+def _shapes(network: Network, found: Codes, known: Codes, rows: np.ndarray, points: int) -> Table:
     """The NoW protocol, with the known heads as scans."""
     asset = network.head.asset
     truth = neutral_heads(network.head, known.face.shape[rows])
@@ -252,7 +253,7 @@ def _shapes(network: Network, found: Codes, known: Codes, rows: np.ndarray) -> T
     distances: dict[tuple[str, bool], list[np.ndarray]] = {}
     with Progress("codes") as progress:
         for number, (head, own) in enumerate(zip(truth, ours, strict=True)):
-            scan = sampled_scan(head, asset, POINTS, number)
+            scan = sampled_scan(head, asset, points, number)
             for name, candidate in ((network.name, own), ("mean head", mean)):
                 for scaled in (True, False):
                     result = compare(scan, candidate, radius=RADIUS, scaled=scaled, refined=True)

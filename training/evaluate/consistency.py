@@ -20,7 +20,7 @@ from model.deca import DECA
 from model.views import composite
 from training.evaluate.batches import open_faces
 from training.evaluate.estimate import Network
-from training.evaluate.looks import Looks, Seen, look_at, people_of, photometric_error, see
+from training.evaluate.looks import Looks, Seen, look_at, mean_of, people_of, photometric_error, see
 from training.evaluate.options import estimators_of, parser_of
 from training.evaluate.report import Cell, Report, Table
 from training.networks.identity import IdentityNetwork
@@ -156,8 +156,9 @@ def _cost(seen: Seen, own: Looks, other: Looks, mine: Tensor, theirs: Tensor) ->
     marks = [
         float(100 * ((looks.landmarks - seen.landmarks).norm(dim=-1).mean(-1) / size).mean()) for looks in (own, other)
     ]
-    before, after = float(np.nanmean(before)), float(np.nanmean(after))
-    return before, after, 100 * (after / before - 1), *marks
+    before, after = mean_of(before), mean_of(after)
+    cost = 100 * (after / before - 1) if before > 0 else float("nan")
+    return before, after, cost, *marks
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
   python -m training.evaluate detail shards/london --weights deca.safetensors --out detail/
 
 Of every person the most neutral photograph is compared with the one that smiles most and the one with the brows raised
-most, by the network's own codes.
+most, by the codes that the shards carry (of the landmark fit), or by the network's own where they carry none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from model.deca import DECA
 from model.uv import sample
 from training.evaluate.batches import open_faces
 from training.evaluate.estimate import Network
-from training.evaluate.looks import Seen, look_at, people_of, photometric_error, see
+from training.evaluate.looks import Seen, look_at, mean_of, people_of, photometric_error, see
 from training.evaluate.options import estimators_of, parser_of
 from training.evaluate.regions import wrinkle_regions
 from training.evaluate.report import Cell, Report, Table
@@ -82,8 +82,8 @@ def pairs_of(deca: DECA, seen: Seen) -> list[Pairs]:
     On a head whose expressions have no names (FLAME) the one kind is the largest expression.
     """
     names = deca.head.asset.expression_names
-    codes = seen.face.expression.numpy()
-    strength = np.abs(codes).sum(1) + np.linalg.norm(seen.face.jaw.numpy(), axis=1)
+    codes = seen.shown.expression.numpy()
+    strength = np.abs(codes).sum(1) + np.linalg.norm(seen.shown.jaw.numpy(), axis=1)
     kinds = {
         kind: codes[:, [i for i, name in enumerate(names) if name.startswith(starts)]].mean(1)
         for kind, starts in KINDS.items()
@@ -116,12 +116,12 @@ def _changes(title: str, deca: DECA, seen: Seen, pairs: Pairs, regions: dict[str
     rows: list[tuple[Cell, ...]] = []
     for name, mask in _resized(regions, neutral).items():
         values = [
-            float(1000 * (difference.abs() * mask).sum((1, 2)).mean() / mask.sum())
+            float(1e6 * (difference.abs() * mask).sum((1, 2)).mean() / mask.sum())
             for difference in (neutral, own - neutral, animated - neutral, neutral - others)
         ]
         rows.append((name, *values))
     columns = ("region", "|D| neutral", "|ΔD| own codes", "|ΔD| animated", "|ΔD| of two people")
-    return Table(f"{title}: mean displacement and its change, mm", columns, tuple(rows))
+    return Table(f"{title}: mean displacement and its change, µm", columns, tuple(rows))
 
 
 def _explained(title: str, deca: DECA, seen: Seen, pairs: Pairs, regions: dict[str, Float[Tensor, "h w"]]) -> Table:
@@ -140,7 +140,7 @@ def _explained(title: str, deca: DECA, seen: Seen, pairs: Pairs, regions: dict[s
     rows: list[tuple[Cell, ...]] = []
     for name, mask in regions.items():
         area = _pixels(mask, first.texels) * first.face * there.masks
-        errors = [float(np.nanmean(photometric_error(picture, there.images, area))) for picture in pictures.values()]
+        errors = [mean_of(photometric_error(picture, there.images, area)) for picture in pictures.values()]
         rows.append((name, *errors))
     return Table(f"{title}: photometric error on the second, % of white", ("region", *pictures), tuple(rows))
 
@@ -152,8 +152,8 @@ def _normals(name: str, deca: DECA, seen: Seen, regions: dict[str, Float[Tensor,
     for region, mask in regions.items():
         area = _pixels(mask, looks.texels) * looks.face * seen.masks
         coarse, detailed = (photometric_error(x, seen.images, area) for x in (looks.coarse, looks.detailed))
-        better = float(100 * np.mean(detailed[np.isfinite(detailed)] < coarse[np.isfinite(detailed)]))
-        rows.append((region, float(np.nanmean(coarse)), float(np.nanmean(detailed)), better))
+        better = mean_of(np.where(np.isfinite(coarse), 100.0 * (detailed < coarse), np.nan))
+        rows.append((region, mean_of(coarse), mean_of(detailed), better))
     columns = ("region", "coarse normals", "detailed normals", "better with, % of photographs")
     return Table(f"{name}: photometric error, % of white", columns, tuple(rows))
 

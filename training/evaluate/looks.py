@@ -18,6 +18,7 @@ from model.uv import sample
 from model.views import look
 from tracker.progress import Progress
 from training.data.faces import Faces
+from training.data.sample import Labels
 from training.evaluate.batches import batches
 
 RENDERED = 8
@@ -32,6 +33,7 @@ class Seen:
         images, masks, landmarks: as in `training.data.sample.Batch`.
         person: the same number for the same person.
         face, appearance, camera: the codes.
+        shown: codes that say which expression a photograph shows: the shards' where they are known, else the network's.
         keys: of the faces.
     """
 
@@ -42,6 +44,7 @@ class Seen:
     face: FaceParams
     appearance: Appearance
     camera: CropCamera
+    shown: FaceParams
     keys: tuple[str, ...]
 
     def at(self, rows: Int[np.ndarray, "K"] | slice) -> Seen:
@@ -56,6 +59,7 @@ class Seen:
             rows_of(self.face, index),
             rows_of(self.appearance, index),
             rows_of(self.camera, index),
+            rows_of(self.shown, index),
             tuple(self.keys[i] for i in numbers),
         )
 
@@ -113,7 +117,8 @@ def see(deca: DECA, faces: Faces, chosen: Int[np.ndarray, "N"], name: str) -> Se
     parts: list[tuple] = []
     with Progress(name) as progress:
         for batch in batches(faces, chosen, deca.head.asset):
-            parts.append((batch, *deca.encode(batch.images)))
+            face, appearance, camera = deca.encode(batch.images)
+            parts.append((batch, face, appearance, camera, _known_or(batch.labels, face)))
             progress("codes", sum(len(part[0].keys) for part in parts), len(chosen))
 
     def joined(place: int):
@@ -124,7 +129,14 @@ def see(deca: DECA, faces: Faces, chosen: Int[np.ndarray, "N"], name: str) -> Se
 
     images, masks, landmarks = (torch.cat([getattr(p[0], x) for p in parts]) for x in ("images", "masks", "landmarks"))
     keys = tuple(key for part in parts for key in part[0].keys)
-    return Seen(images, masks, landmarks, faces.people[chosen], joined(1), joined(2), joined(3), keys)
+    return Seen(images, masks, landmarks, faces.people[chosen], joined(1), joined(2), joined(3), joined(4), keys)
+
+
+def _known_or(labels: Labels, face: FaceParams) -> FaceParams:
+    known = labels.known[:, None]
+    return FaceParams(
+        **{f.name: torch.where(known, getattr(labels.face, f.name), getattr(face, f.name)) for f in fields(FaceParams)}
+    )
 
 
 @torch.no_grad()
@@ -178,3 +190,9 @@ def photometric_error(
     area = region.sum((1, 2, 3))
     error = ((rendered - images).abs().mean(1, keepdim=True) * region).sum((1, 2, 3)) / area
     return (100 * torch.where(area > 0, error, torch.nan)).numpy()
+
+
+def mean_of(errors: Float[np.ndarray, "N"]) -> float:
+    """Mean of those that are known; NaN where none is (no face in any picture)."""
+    known = errors[np.isfinite(errors)]
+    return float(known.mean()) if len(known) else float("nan")
