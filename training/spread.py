@@ -1,4 +1,4 @@
-"""How far the codes of faces usually lie from those of the mean face: the units in which they are learned and judged."""
+"""How far the codes of faces usually lie from the mean face: the units in which they are learned and judged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EXPRESSION_UNIT = 0.2
 EXPRESSION_SIGMA = 1.0
 """Of an expression coefficient in standard deviations."""
 
-POSE = 0.3
+POSE = 0.45
 """Global rotation, radians."""
 
 JAW = 0.1
@@ -23,13 +23,13 @@ SCALE = 0.12
 SHIFT = 0.01
 """Camera's translation, metres."""
 
-LIGHT = 0.4
+LIGHT = 0.6
 """Coefficients of the spherical harmonics."""
 
-REPROJECTION = 0.1
-"""Landmarks in the crop, half crops."""
+REPROJECTION = 0.2
+"""Landmarks of a head in the mean pose, half crops."""
 
-SHADING = 0.2
+SHADING = 0.5
 """Shading of white skin."""
 
 

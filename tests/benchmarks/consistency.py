@@ -28,7 +28,7 @@ from training.evaluate.looks import look_at, people_of, see
 from training.pipeline import run_stages
 from training.synthetic.make import Recipe, write_faces
 
-SIZE = 96
+SIZE = 64
 PICTURES = 4
 
 
@@ -47,7 +47,7 @@ class Swap:
 
 def base(options: argparse.Namespace, data: Path) -> TrainConfig:
     """Settings that all runs share; short runs need higher rates than the paper's."""
-    few = {"rate": 5e-4, "ema": 0.95, "warmup": 10}
+    few = {"rate": 1e-3, "ema": 0.95, "warmup": 10}
     weights = LossWeights()
 
     def steps(count: int) -> int:
@@ -65,7 +65,7 @@ def base(options: argparse.Namespace, data: Path) -> TrainConfig:
         data=DataConfig(shards=(str(data),), held_out=0.0),
         pretrain=StageConfig(steps=steps(250), subjects=16, images=1, **few, loss=replace(weights, labels=0.1)),
         coarse=StageConfig(steps=steps(150), subjects=8, images=2, **few, loss=weights),
-        detail=StageConfig(steps=steps(100), subjects=3, images=2, **few, loss=weights),
+        detail=StageConfig(steps=steps(100), subjects=2, images=2, **few, loss=weights),
     )
 
 

@@ -43,18 +43,14 @@ class FilterBank(nn.Module):
         octaves = []
         level = luminance
         for _ in range(4):
-            octaves.append(self._responses(level))
+            edge = _SIZE // 2
+            octaves.append(conv2d(pad(level, (edge, edge, edge, edge), mode="replicate"), self.filters))
             level = avg_pool2d(level, 2)
-        fine = [_shrunk(octave, 4 >> k) for k, octave in enumerate(octaves[:3])]
-        coarse = [_shrunk(octave, 4 >> k) for k, octave in enumerate(octaves[1:])]
+        fine = [_shares(octave, 4 >> k) for k, octave in enumerate(octaves[:3])]
+        coarse = [_shares(octave, 4 >> k) for k, octave in enumerate(octaves[1:])]
         return TextureFeatures(
             torch.cat([*fine, avg_pool2d(colours, 4)], dim=1), torch.cat([*coarse, avg_pool2d(colours, 8)], dim=1)
         )
-
-    def _responses(self, level: Tensor) -> Tensor:
-        edge = _SIZE // 2
-        found = conv2d(pad(level, (edge, edge, edge, edge), mode="replicate"), self.filters)
-        return torch.cat([found.clamp(min=0), (-found).clamp(min=0)], dim=1)
 
 
 def gabor_filters() -> Float[Tensor, "16 1 7 7"]:
@@ -73,5 +69,9 @@ def gabor_filters() -> Float[Tensor, "16 1 7 7"]:
     return torch.stack(filters)[:, None]
 
 
-def _shrunk(maps: Tensor, factor: int) -> Tensor:
-    return avg_pool2d(maps, factor) if factor > 1 else maps
+def _shares(responses: Tensor, factor: int) -> Tensor:
+    """Means of the positive and of the negative parts over squares of `factor` px."""
+    positive = responses.clamp(min=0)
+    if factor > 1:
+        positive, responses = avg_pool2d(positive, factor), avg_pool2d(responses, factor)
+    return torch.cat([positive, positive - responses], dim=1)
