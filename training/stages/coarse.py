@@ -92,7 +92,7 @@ class CoarseStage(CoarseLearning):
             "input": batch.images,
             "coarse": composite(rendering.image, rendering.face, batch.images).clamp(0, 1),
             "coarse shape": composite(shape, alpha, batch.images),
-            "reposed": shape_view(see(self.deca, turned(codes), size))[0],
+            "reposed": shape_view(see(self.deca, turned(self.deca, codes), size))[0],
         }
 
 
@@ -126,7 +126,10 @@ def twice(batch: Batch) -> Batch:
     return replace(batch, keys=batch.keys * 2, **tensors)
 
 
-def turned(codes: CoarseCodes, yaw: float = 0.6) -> CoarseCodes:
-    """The same head from another side: upright, turned by `yaw` radians, where the camera of the crop has it."""
+def turned(deca: DECA, codes: CoarseCodes, yaw: float = 0.6) -> CoarseCodes:
+    """The same head from another side: upright, turned by `yaw` radians, its landmarks in the middle of the crop."""
     pose = pad(codes.face.pose.new_full((len(codes.face.pose), 1), yaw), (1, 1))
-    return replace(codes, face=replace(codes.face, pose=pose))
+    face = replace(codes.face, pose=pose)
+    points = deca.points.ibug68(face)[..., :2]
+    centre = (points.amin(1) + points.amax(1)) / 2
+    return replace(codes, face=face, camera=CropCamera(codes.camera.s, -centre))

@@ -160,7 +160,8 @@ class DetailStage(Stage):
         result = self.deca.decode(codes.face, appearance, codes.camera)
         camera = crop_pixels(codes.camera, size)
         views = self.deca.pictures(result, codes.light, camera, size, size)
-        side = self.deca.decode(turned(codes).face, appearance, codes.camera)
+        side = turned(self.deca, codes)
+        reposed = self.deca.decode(side.face, appearance, side.camera)
         limit = self.deca.detail_decoder.limit
         relief = (result.displacement * 0.5 / limit + 0.5)[:, None].expand(-1, 3, -1, -1)
         seen = coarse.colour * coarse.visible
@@ -170,7 +171,7 @@ class DetailStage(Stage):
             "detailed": composite(views.detail_image, views.alpha, batch.images).clamp(0, 1),
             "coarse shape": composite(views.shape, views.shape_alpha, batch.images),
             "detailed shape": composite(views.detail_shape, views.shape_alpha, batch.images),
-            "reposed": self.deca.detail_shape(side, camera, size, size)[0],
+            "reposed": self.deca.detail_shape(reposed, crop_pixels(side.camera, size), size, size)[0],
             "UV displacement": _sized(relief, size),
             "UV texture": _sized(self.deca.lit_texture(result, codes.light).clamp(0, 1), size),
             "UV picture": _sized(seen, size),
