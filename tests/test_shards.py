@@ -110,6 +110,12 @@ def test_what_is_no_shards_is_said(samples: list[Sample], tmp_path: Path) -> Non
         Shards(folder, "flame")
     with pytest.raises(ValueError, match="for head 'tiny', not 'flame'"):
         ShardWriter(folder, "flame")
+    with ShardWriter(tmp_path / "versions", "tiny", "abc") as writer:
+        writer.write(samples[0])
+    assert len(Shards(tmp_path / "versions", "tiny", "abc")) == len(Shards(tmp_path / "versions", "tiny")) == 1
+    assert len(Shards(folder, "tiny", "abc")) == 5  # does not say which version
+    with pytest.raises(ValueError, match="another version of head 'tiny'"):
+        Shards(tmp_path / "versions", "tiny", "def")
     meta = json.loads((folder / "meta.json").read_text())
     (folder / "meta.json").write_text(json.dumps({**meta, "schema": "decatrack-shards/9"}))
     with pytest.raises(ValueError, match="decatrack-shards/9"):

@@ -25,18 +25,19 @@ class Faces(Sequence[Sample]):
     Args:
         folders: written by `ShardWriter`.
         head: `HeadAsset.name` of the head that is trained; None takes any.
+        digest: its `HeadAsset.digest`; empty takes any version.
 
     Raises:
         ValueError: no folder is given, one is given twice, or see `Shards`.
     """
 
-    def __init__(self, folders: Sequence[str | Path], head: str | None = None) -> None:
+    def __init__(self, folders: Sequence[str | Path], head: str | None = None, digest: str = "") -> None:
         if not folders:
             raise ValueError("no shards are given; name folders of python -m training.prepare in data.shards")
         doubles = [str(f) for f in folders if [Path(f).resolve() for f in folders].count(Path(f).resolve()) > 1]
         if doubles:
             raise ValueError(f"data.shards: {doubles[0]} is given twice; data.shares says how often one is drawn from")
-        self.shards = tuple(Shards(folder, head) for folder in folders)
+        self.shards = tuple(Shards(folder, head, digest) for folder in folders)
         counts = [len(shards) for shards in self.shards]
         self._first = np.concatenate([[0], np.cumsum(counts)])
         self.folder: Int[np.ndarray, "N"] = np.repeat(np.arange(len(counts)), counts)

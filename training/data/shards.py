@@ -39,21 +39,22 @@ class ShardWriter:
     Args:
         folder: made if need be.
         head: `HeadAsset.name` of the head whose codes the labels are.
+        digest: `HeadAsset.digest`: which version of that head; empty does not say.
 
     Raises:
         ValueError: the folder cannot be written to, or holds faces of another head or schema.
     """
 
-    def __init__(self, folder: str | Path, head: str) -> None:
+    def __init__(self, folder: str | Path, head: str, digest: str = "") -> None:
         self.folder = Path(folder)
-        self.head = head
+        self.head, self.digest = head, digest
         self.sizes: dict[str, int] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"{folder}: cannot be written to ({error.strerror})") from None
         if (self.folder / "meta.json").exists():
-            meta = _meta(self.folder, head)
+            meta = _meta(self.folder, head, digest)
             self.sizes = dict(meta["sizes"])
             known = Shards(self.folder).keys.tolist() if _files(self.folder) else []
         else:
@@ -123,8 +124,9 @@ class ShardWriter:
     def _write_meta(self) -> None:
         path = self.folder / "meta.json"
         temporary = path.with_name(f".meta.{os.getpid()}.part")
+        meta = {"schema": SCHEMA, "head": self.head, "digest": self.digest, "sizes": self.sizes}
         try:
-            temporary.write_text(json.dumps({"schema": SCHEMA, "head": self.head, "sizes": self.sizes}) + "\n")
+            temporary.write_text(json.dumps(meta) + "\n")
             os.replace(temporary, path)
         except OSError as error:
             raise ValueError(f"{path}: cannot be written ({error.strerror})") from None
@@ -145,16 +147,17 @@ class Shards(Sequence[Sample]):
 
     Args:
         head: the head that is asked for; None takes any.
+        digest: the version of it that is asked for; empty takes any.
 
     Raises:
         ValueError: no such folder, nothing in it, another schema, another head, or a damaged file.
     """
 
-    def __init__(self, folder: str | Path, head: str | None = None) -> None:
+    def __init__(self, folder: str | Path, head: str | None = None, digest: str = "") -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise ValueError(f"{folder}: no such folder of shards; python -m training.prepare writes them")
-        meta = _meta(self.folder, head)
+        meta = _meta(self.folder, head, digest)
         self.head: str = meta["head"]
         self.sizes: dict[str, int] = dict(meta["sizes"])
         self.files = tuple(_files(self.folder))
@@ -259,7 +262,7 @@ def _sizes(labels: Labels) -> dict[str, int]:
     }
 
 
-def _meta(folder: Path, head: str | None) -> dict[str, Any]:
+def _meta(folder: Path, head: str | None, digest: str) -> dict[str, Any]:
     path = folder / "meta.json"
     if not path.is_file():
         raise ValueError(f"{folder}: no meta.json there, so no shards; python -m training.prepare writes them")
@@ -272,6 +275,8 @@ def _meta(folder: Path, head: str | None) -> dict[str, Any]:
         raise ValueError(f"{path}: schema is '{found}', this version reads '{SCHEMA}'; prepare the folder again")
     if head is not None and name != head:
         raise ValueError(f"{folder}: its labels are for head '{name}', not '{head}'; prepare it with that head")
+    if digest and meta.get("digest") and meta["digest"] != digest:
+        raise ValueError(f"{folder}: its labels are for another version of head '{name}'; prepare it again")
     return meta
 
 

@@ -66,7 +66,7 @@ def prepare(job: Job, *, resume: bool = False) -> Counter[str]:
     if items:
         asset = load_head(job.config.head)
         albedo = 50 if asset.albedo_basis is None else len(asset.albedo_basis)
-        with ShardWriter(job.out, asset.name) as writer:
+        with ShardWriter(job.out, asset.name, asset.digest) as writer:
             known = _fingerprints(job.out, {item.identity for item in items}) if len(writer) else defaultdict(list)
             record = _Record(job.out / _PROGRESS, writer, outcomes)
             try:
