@@ -29,6 +29,7 @@ def _command(argv: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes (default 1)")
     parser.add_argument("--backgrounds", default="", metavar="DIR", help="photographs to put behind the faces")
     parser.add_argument("--head", default="openhead", help="openhead, or a head's path")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run; it does so anyway")
     options = parser.parse(argv)
     recipe = Recipe(options.head, options.seed, options.size, options.per_identity, options.backgrounds)
     start = time.perf_counter()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +20,7 @@ from training.synthetic.population import Population
 from training.synthetic.render import Renderer
 
 _CHUNK = 8  # faces that a worker makes at a time
+_PATIENCE = 120.0  # seconds of work that a killed process may lose
 
 Report = Callable[[str, int, int], None]
 
@@ -80,8 +83,12 @@ def write_faces(
         if report is not None:
             report("faces", 0, len(missing))
         with _made(renderer, recipe, missing, jobs) as samples:
+            flushed = time.monotonic()
             for done, sample in enumerate(samples, start=1):
                 writer.write(sample)
+                if time.monotonic() - flushed > _PATIENCE:
+                    writer.flush()
+                    flushed = time.monotonic()
                 if report is not None:
                     report("faces", done, len(missing))
     return len(missing)
@@ -105,7 +112,7 @@ def _made(renderer: Renderer, recipe: Recipe, numbers: Sequence[int], jobs: int)
         return
     # not forked: torch's and numba's threads do not survive it
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs) as pool:
+    with context.Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:  # the parent ends them
         yield pool.imap(partial(_sample, recipe), numbers, chunksize=_CHUNK)
 
 
