@@ -16,6 +16,7 @@ from model.params import CropCamera
 from model.views import detail_normal_view, textured_view
 from training.config import LossWeights, StageConfig, StageName, TrainConfig
 from training.data.sample import Batch
+from training.networks.identity import IdentityNetwork
 from training.stages import build_stage
 from training.stages.base import Stage
 from training.stages.coarse import render, with_swapped_shapes
@@ -305,6 +306,50 @@ def test_the_patch_of_the_face(deca: DECA, tiny_head: HeadAsset) -> None:
     assert inside.sum() == (deca.surface.mask > 0.5).sum()
     flame = DECA(replace(tiny_head, name="flame-2020"), deca.config, 256)
     assert face_patch(flame) == (50, 206, 50, 206)
+
+
+class Brightness(IdentityNetwork):
+    """Stands in for a face-recognition network: mean colours of a 4 × 4 grid."""
+
+    def forward(self, images: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1) - 0.3
+
+
+def test_identity_loss_moves_geometry_and_neither_albedo_nor_light(deca: DECA, batch: Batch) -> None:
+    true = rendered_codes(deca, 2, 2)
+    leaves = [true.face.shape.clone() + 0.5, true.albedo.clone() + 0.5, true.light.clone() * 0.9]
+    shape, albedo, light = (leaf.requires_grad_() for leaf in leaves)
+    stage = build_stage("coarse", deca, with_weights("coarse", replace(OFF, photometric=0.0))).eval()
+    assert stage.identity is None  # pyright: ignore
+    stage.settings = replace(stage.settings, loss=replace(OFF, identity=1.0))  # pyright: ignore
+    stage.identity = Brightness()  # pyright: ignore
+    stage.encode = lambda _: replace(true, albedo=albedo, light=light, face=replace(true.face, shape=shape))
+    loss = stage(batch, chance())["identity"]
+    loss.backward()
+    assert loss > 1e-4 and shape.grad is not None and shape.grad.abs().max() > 0
+    assert albedo.grad is None and light.grad is None
+    stage.encode = lambda _: true  # pyright: ignore
+    with torch.no_grad():
+        assert stage(batch, chance())["identity"] < 0.3 * loss
+
+
+def test_gaze_is_learned_and_held_where_it_is_estimated(tiny_head: HeadAsset) -> None:
+    config = small_config(pretrain=StageConfig(loss=LossWeights(labels=1.0)))
+    config = replace(config, model=replace(config.model, gaze=True))
+    deca = new_deca(tiny_head, config)
+    with torch.no_grad():
+        terms = build_stage("pretrain", deca, config).eval()(rendered_batch(deca), chance())
+    assert {"gaze", "labels_eyes"} <= set(terms)
+
+
+def test_a_head_without_a_range_has_no_excess(tiny_head: HeadAsset) -> None:
+    unbounded = replace(tiny_head, expression_range=None, name="flame-2020")
+    deca = new_deca(unbounded, small_config())
+    with torch.no_grad():
+        terms = build_stage("coarse", deca, small_config()).eval()(rendered_batch(deca), chance())
+    assert "excess" not in terms and "expression" in terms
+    first = deca.coarse_sizes[0] + deca.coarse_sizes[1]
+    assert (deca.code_spread[first : first + 8] == 1).all()
 
 
 # --- learning

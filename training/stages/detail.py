@@ -32,7 +32,7 @@ from training.stages.coarse import turned
 from training.stages.consistency import several, within_subjects
 from training.stages.pretrain import crop_pixels
 from training.stages.terms import Loss, weighted
-from training.vgg import TextureFeatures
+from training.vgg import VGG19, TextureFeatures
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ class DetailStage(Stage):
 
         def mrf() -> Tensor:
             assert self.texture is not None
-            with torch.autocast(lit.device.type, torch.bfloat16, enabled=self.mixed):
+            learned = isinstance(self.texture, VGG19)  # the filters cost too little to be less exact
+            with torch.autocast(lit.device.type, torch.bfloat16, enabled=self.mixed and learned):
                 found, wanted = self.texture(lit * seen), self.texture(colour * visible)
             found = TextureFeatures(found.fine.float(), found.coarse.float())
             both = (maps.float().repeat(halves, 1, 1, 1) for maps in (wanted.fine, wanted.coarse))
