@@ -116,15 +116,15 @@ def test_a_sampled_scan_shows_the_outside_only(tiny_head: HeadAsset) -> None:
 
 
 def test_spread_within_and_between_people(deca: DECA, seen: Seen) -> None:
-    within, between, ratio, near, far = spreads(deca, seen)["shape"]
+    within, between, ratio, near, far = spreads(deca, seen)["shape, mm"]
     assert within == 0 == near and ratio == 0 and between > 0.3 and far > 0.5
     means = seen.face.shape[::PHOTOS].double()
     assert between == pytest.approx(float(means.var(0).mean()) ** 0.5)
     g = torch.Generator().manual_seed(1)
     noisy = replace(seen, face=replace(seen.face, shape=seen.face.shape + torch.randn(N, 10, generator=g)))
-    within, _, _, near, _ = spreads(deca, noisy)["shape"]
+    within, _, _, near, _ = spreads(deca, noisy)["shape, mm"]
     assert within == pytest.approx(1, abs=0.3) and near > 0.5
-    strangers = spreads(deca, seen)["detail"]
+    strangers = spreads(deca, seen)["detail, µm"]
     assert strangers[0] == pytest.approx(1, abs=0.35)  # detail codes are drawn anew for every photograph
 
 

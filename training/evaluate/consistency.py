@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         if judge is not None:
             alike_rows.append((network.name, *likeness(judge, seen, looks, options.seed)))
     title = "spread of a person's codes over photographs, against that between people"
-    columns = ("codes", "within, sd", "between, sd", "within / between", "within, mm", "between, mm")
+    columns = ("codes", "within, sd", "between, sd", "within / between", "within, surface", "between, surface")
     report.table("spread", Table(title, columns, tuple(spread_rows)))
     title = "codes swapped: photometric error in the face, % of white, and of the landmarks, % of their box"
     columns = ("codes of", "own", "swapped", "costs, %", "landmarks own", "landmarks swapped")
@@ -76,17 +76,20 @@ def main(argv: Sequence[str]) -> int:
 def spreads(deca: DECA, seen: Seen) -> dict[str, tuple[float, ...]]:
     """Of shape and detail codes: standard deviation within a person and between people (root mean square over the
     code's dimensions), their ratio, and what that is on the surface: mean distance of two neutral heads' face vertices,
-    and mean difference of two displacement maps at rest, for photographs of one person and of two people, mm."""
+    and mean difference of two displacement maps at rest, for photographs of one person and of two people; mm and µm."""
     neutral = replace(deca.head.neutral(len(seen.keys)), shape=seen.face.shape)
     skin = torch.from_numpy(deca.head.asset.regions.get("face", np.ones(len(deca.head.template)))) > 0.5
     with torch.no_grad():
         vertices = deca.head(neutral)[:, skin] * 1000
-        maps = deca.detail_decoder(neutral.jaw, neutral.expression, seen.appearance.detail).float() * 1000
+        maps = deca.detail_decoder(neutral.jaw, neutral.expression, seen.appearance.detail).float() * 1e6
     mask = torch.nn.functional.interpolate(deca.surface.mask[None, None], maps.shape[-2:])[0, 0] > 0.5
     inside = maps[:, mask]
     return {
-        "shape": (*_spread(seen.face.shape, seen.person), *_apart(seen.person, lambda i, j: _distance(vertices, i, j))),
-        "detail": (
+        "shape, mm": (
+            *_spread(seen.face.shape, seen.person),
+            *_apart(seen.person, lambda i, j: _distance(vertices, i, j)),
+        ),
+        "detail, µm": (
             *_spread(seen.appearance.detail, seen.person),
             *_apart(seen.person, lambda i, j: (inside[i] - inside[j]).abs().mean(-1)),
         ),

@@ -146,7 +146,12 @@ def distances(points: Float[np.ndarray, "N 3"], head: Head, T_scan_head: Similar
 
 
 def align_surface(
-    points: Float[np.ndarray, "N 3"], head: Head, start: Similarity, scaled: bool, sampled: int = 2000, steps: int = 30
+    points: Float[np.ndarray, "N 3"],
+    head: Head,
+    start: Similarity,
+    scaled: bool,
+    samples: tuple[int, ...] = (1000, 10_000),
+    steps: int = 30,
 ) -> Similarity:
     """Refine an alignment: least squared distance of scan points to the head's surface, by Levenberg-Marquardt.
 
@@ -154,11 +159,19 @@ def align_surface(
     problem with one row per point (point-to-plane; Chen and Medioni 1992).
 
     Args:
-        sampled: how many of the points are used (the same ones every time).
-        steps: at most.
+        samples: how many of the points are used, one number after the other (the same points every time).
+        steps: at most, with each.
     """
-    if len(points) > sampled:
-        points = points[np.random.default_rng(0).choice(len(points), sampled, replace=False)]
+    order = np.random.default_rng(0).permutation(len(points))
+    placed = start
+    for count in samples:
+        placed = _solve(points[order[:count]], head, placed, scaled, steps)
+        if count >= len(points):
+            break
+    return placed
+
+
+def _solve(points: Float[np.ndarray, "N 3"], head: Head, start: Similarity, scaled: bool, steps: int) -> Similarity:
     placed, damping = start, 1e-4
     residual, rows = _linear(points, head, placed, scaled)
     for _ in range(steps):
@@ -173,7 +186,7 @@ def align_surface(
                 break
             continue
         placed, residual, rows, damping = moved, new_residual, new_rows, max(damping / 10, 1e-9)
-        if old - new < 1e-7 * old:
+        if old - new < 1e-5 * old:
             break
     return placed
 
