@@ -32,14 +32,15 @@ def write_shards(folder: Path, head: HeadAsset, people: int, each: int, damaged:
 
 def write_config(path: Path, head: HeadAsset, shards: Path, **settings: str) -> Path:
     """A pretraining of a few steps with the smallest networks."""
-    save_head(head, path.with_name("head.npz"))
+    file = path.with_name("head.npz")
+    save_head(head, file)
     lines = {
         "out": str(path.with_name("out")),
         "stages": "[pretrain]",
         "save_every": "2",
         "validate_every": "100",
         "picture_every": "100",
-        "model": f"{{head: {path.with_name('head.npz')}, backbone: mobilenetv2, resolution: 32, uv_size: 16, detail: 4}}",
+        "model": f"{{head: {file}, backbone: mobilenetv2, resolution: 32, uv_size: 16, detail: 4}}",
         "data": f"{{shards: [{shards}], held_out: 0.0}}",
         "pretrain": "{steps: 6, subjects: 4}",
         **settings,

@@ -91,7 +91,7 @@ def run_stages(
     say = Journal(Path(config.out), writes=team.first, shows=team.world == 1)
     device = choose_device(config) if device is None else device
     asset = load_head(config.model.head)
-    faces = Faces(config.data.shards, asset.name)
+    faces = Faces(config.data.shards, asset.name, asset.digest)
     for name in config.stages:
         if stop:
             return False
