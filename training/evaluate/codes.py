@@ -123,7 +123,7 @@ def _labelled(faces: Faces, most: int, held_out: float | None) -> np.ndarray:
     known = []
     for row in rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)] if len(rows) else ():
         labels = faces[int(row)].labels
-        if labels is not None and bool(labels.known):
+        if labels is not None and bool(labels.known) and bool(labels.lit):
             known.append(int(row))
     if len(known) < 2:
         raise ValueError(
