@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,7 +246,9 @@ def crops(tiny_head: HeadAsset, tmp_path_factory: pytest.TempPathFactory) -> Cro
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_goes_on_with_the_same_batches(crops: Crops, workers: int) -> None:
     whole = list(loader(crops, 0, 7))
-    later = list(loader(crops, 3, 7, workers))
+    state = torch.get_rng_state()
+    later = list(loader(pickle.loads(pickle.dumps(crops)), 3, 7, workers))
+    assert torch.equal(torch.get_rng_state(), state)
     assert len(whole) == 7 and len(later) == 4
     for a, b in zip(whole[3:], later, strict=True):
         assert_same(a, b)

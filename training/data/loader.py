@@ -166,7 +166,12 @@ def loader(crops: Crops, start: int = 0, stop: int = _ENDLESS, workers: int = 0)
         yield from (crops[step] for step in range(start, stop))
         return
     batches = DataLoader(
-        _Reporting(crops), batch_size=None, sampler=range(start, stop), num_workers=workers, prefetch_factor=3
+        _Reporting(crops),
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        prefetch_factor=3,
+        generator=torch.Generator(),  # of the workers' seeds, which nothing uses; torch's own stays as it was
     )
     for batch in batches:
         if isinstance(batch, ValueError):  # torch would wrap it into the worker's traceback

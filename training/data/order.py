@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from jaxtyping import Int
 
@@ -68,7 +66,7 @@ class Order:
             present, starts = np.unique(folders, return_index=True)
             self._starts = np.append(starts, len(folders))
             self._quota = _quota(np.array(data.shares)[present])
-        self._permutation = lru_cache(maxsize=2 * len(self._starts))(self._permuted)
+        self._permutations: dict[int, tuple[int, np.ndarray]] = {}  # of each folder, the last one asked for
 
     @property
     def steps(self) -> int:
@@ -111,9 +109,13 @@ class Order:
         visit, place = divmod(position, stop - start)
         return start + int(self._permutation(folder, visit)[place]), visit
 
-    def _permuted(self, folder: int, visit: int) -> np.ndarray:
-        size = int(self._starts[folder + 1] - self._starts[folder])
-        return np.random.default_rng([self._seed, _DRAWS, folder, visit]).permutation(size)
+    def _permutation(self, folder: int, visit: int) -> np.ndarray:
+        known = self._permutations.get(folder)
+        if known is None or known[0] != visit:
+            size = int(self._starts[folder + 1] - self._starts[folder])
+            order = np.random.default_rng([self._seed, _DRAWS, folder, visit]).permutation(size)
+            self._permutations[folder] = known = (visit, order)
+        return known[1]
 
     def _photographs(self, group: int, visit: int) -> np.ndarray:
         faces = self._faces[self._bounds[group] : self._bounds[group + 1]]

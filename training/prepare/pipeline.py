@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -228,6 +229,7 @@ _worker: Worker | None = None  # of this process, when it is one of a pool
 
 def _start(config: PrepareConfig, landmarks: Path | None, masks: Path | None) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the work in order
     torch.set_num_threads(1)
     _worker = Worker(config, landmarks, masks)
 

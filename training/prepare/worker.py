@@ -33,6 +33,8 @@ VIDEO = "video"
 """What is said of a video whose frames were taken."""
 MASK_SIDE = 256
 """Skin is masked in a picture of at most that side, px: as fine as the crops are."""
+LARGEST = 30_000
+"""Longest side of a photograph, px: MediaPipe ends the process at 32,767."""
 _CROWD = 8
 
 
@@ -131,6 +133,8 @@ class Worker:
             image = read_image(item.path)
         except ValueError:
             return Outcome(item.key, item.key, reason="cannot be read" if item.path.exists() else "no such file")
+        if max(image.shape) > LARGEST:
+            return Outcome(item.key, item.key, reason="picture too large")
         return self._look(item, item.key, image)
 
     def _frames(self, item: Item) -> Iterator[Outcome | _Cutout]:
@@ -154,6 +158,10 @@ class Worker:
             mask = self._own_mask(item, image)
         except UnusableError as error:
             return Outcome(item.key, key, reason=str(error))
+        except MemoryError:
+            raise
+        except Exception as error:  # a library stumbled over this one of perhaps a million pictures
+            return Outcome(item.key, key, reason=f"failed: {type(error).__name__}")
         cut = None if mask is None else window.cut(mask)
         return _Cutout(item, key, sight, window, window.cut(image), cut, (width, height))
 
