@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """How many images a second each stage of training learns from, where the time goes, and whether the loader keeps up.
 
     .venv/bin/python tests/benchmarks/training.py                        # on the CPU: small batches
@@ -19,6 +20,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Scripts of this folder that import the package `training` find this file first: out of the way with it.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+if __name__ != "__main__":
+    sys.modules.pop(__name__, None)
 
 import torch
 from torch import nn
