@@ -41,8 +41,8 @@ def rendered_codes(deca: DECA, people: int, images: int, seed: int = 0) -> Coars
         eyes=torch.zeros(count, 6),
     )
     light = torch.zeros(count, 9, 3)
-    light[:, 0] = 3.5
-    light[:, 1:4] += normal(count, 3, 1, spread=0.4)
+    light[:, 0] = 2.6  # so that nothing is brighter than white
+    light[:, 1:4] += normal(count, 3, 1, spread=0.15)
     camera = CropCamera(8 + normal(count, spread=0.3), normal(count, 2, spread=0.004))
     albedo = normal(people, deca.config.albedo).repeat_interleave(images, 0)
     return CoarseCodes(face, albedo, light, camera, torch.zeros(count, deca.config.expression))

@@ -242,7 +242,7 @@ def test_coarse_losses_vanish_for_the_true_codes(deca: DECA, batch: Batch) -> No
     with torch.no_grad():
         terms = stage(batch, chance())
     assert all(terms[name] < 1e-6 for name in ("landmark", "eye", "lip"))
-    assert terms["photometric"] < 5e-3  # the mask's soft border
+    assert terms["photometric"] < 1e-6
 
 
 def test_masked_skin_does_not_count(deca: DECA, batch: Batch) -> None:
@@ -256,13 +256,13 @@ def test_masked_skin_does_not_count(deca: DECA, batch: Batch) -> None:
         stage.encode = lambda _: rendered_codes(deca, 2, 2)  # pyright: ignore
         with torch.no_grad():
             values[skin] = stage(occluded, chance())["photometric"]
-    assert values[True] < 5e-3 < 0.02 < values[False]
+    assert values[True] < 1e-6 and values[False] > 0.01
 
 
 def test_photometric_loss_pulls_light_and_albedo_home(deca: DECA, batch: Batch) -> None:
     true = rendered_codes(deca, 2, 2)
     light, albedo = torch.zeros(4, 9, 3), torch.zeros(4, 5)
-    light[:, 0] = 2.5
+    light[:, 0] = 1.8
     leaves = [light.requires_grad_(), albedo.requires_grad_()]
     stage = build_stage("coarse", deca, with_weights("coarse", replace(OFF, photometric=1.0))).eval()
     stage.encode = lambda _: replace(true, light=light, albedo=albedo)  # pyright: ignore
@@ -391,6 +391,8 @@ def test_the_detail_stage_overfits_a_batch(tiny_head: HeadAsset) -> None:
     config = replace(config, model=replace(config.model, curved=True))  # so that triangles do not show
     deca = new_deca(tiny_head, config)
     batch, codes = rendered_batch(deca, 2, 1), rendered_codes(deca, 2, 1)
+    light = torch.cat([codes.light[:, :1], codes.light[:, 1:] * 3], dim=1)  # from one side: bumps show
+    codes = replace(codes, light=light)
     bumps = torch.zeros(2, 256, 256)
     bumps[:, 90:110, 60:196] = 0.004
     bumps[:, 140:150, 100:156] = -0.004
@@ -401,7 +403,7 @@ def test_the_detail_stage_overfits_a_batch(tiny_head: HeadAsset) -> None:
         picture = textured_view(surface, seen, deca.albedo(codes.albedo), codes.light, deca.layout)
     stage = build_stage("detail", deca, config)
     deca.encode_coarse = lambda _: codes  # pyright: ignore
-    curve = fit(stage, replace(batch, images=picture.clamp(0, 1)), 15, 1e-3)
+    curve = fit(stage, replace(batch, images=picture.clamp(0, 1)), 20, 1e-3)
     assert curve[-1]["detail_photometric"] < 0.8 * curve[0]["detail_photometric"]
     assert curve[-1]["mrf"] < 0.7 * curve[0]["mrf"]
 

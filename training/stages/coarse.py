@@ -28,7 +28,7 @@ class Rendering:
 
     Attributes:
         image: RGB, black where no mesh is.
-        face: 1 where the head's face is seen, by its UV mask; 0 where its scalp or neck is, or nothing.
+        face: how much of the head's face is seen, by its UV mask; 0 where its scalp or neck is, or nothing.
     """
 
     image: Float[Tensor, "batch 3 H W"]
@@ -65,8 +65,10 @@ class CoarseStage(CoarseLearning):
         rendering = render(self.deca, surface, codes)
         terms = {}
         if self.weights.photometric != 0:
-            mask = batch.masks if self.settings.skin_mask else rendering.face
-            loss = photometric_loss(rendering.image * rendering.face, batch.images, mask)
+            # All or nothing: a soft rim of the face would darken the prediction, and so brighten albedo and light.
+            face = (rendering.face > 0.5).to(rendering.face.dtype)
+            mask = batch.masks if self.settings.skin_mask else face
+            loss = photometric_loss(rendering.image * face, batch.images, mask)
             terms["photometric"] = self.weights.photometric * loss
         if self.identity is not None:
             fixed = replace(codes, albedo=codes.albedo.detach(), light=codes.light.detach())
