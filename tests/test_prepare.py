@@ -341,6 +341,12 @@ def test_an_interrupted_run_goes_on(
     progress.write_text("".join(lines[1:]))  # as if it had stopped between the shard and the record
     assert prepare(job(photos, out), resume=True) == counts
     assert_same_faces(out, prepared)
+    (out / "faces-00000.arrow").write_bytes(b"ARROW1")
+    with pytest.raises(ValueError, match=r"faces-00000\.arrow: damaged .* delete it and prepare again with --resume"):
+        prepare(job(photos, out), resume=True)
+    (out / "faces-00000.arrow").unlink()
+    assert prepare(job(photos, out), resume=True) == counts
+    assert_same_faces(out, prepared)
 
 
 def test_processes_do_the_same(photos: Path, prepared: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def prepare(job: Job, *, resume: bool = False) -> Counter[str]:
         ValueError: the folder is not empty and `resume` is not given, or its settings were others; no face was kept.
     """
     _check_settings(job, resume)
-    outcomes = _finished(job.out / _PROGRESS)
+    outcomes = _without_lost(_finished(job.out / _PROGRESS), job.out)
     items = [item for item in job.items if item.key not in outcomes]
     if items:
         asset = load_head(job.config.head)
@@ -125,6 +125,17 @@ def _finished(path: Path) -> dict[str, str]:
     if whole != text:
         _write(path, whole)
     return dict(line.rsplit("\t", 1) for line in whole.splitlines())  # type: ignore[misc]
+
+
+def _without_lost(outcomes: dict[str, str], folder: Path) -> dict[str, str]:
+    """What is still true of what became of everything: faces that are in no shard any more (a damaged file was deleted)
+    are to be made again, frames with their whole video."""
+    kept = {key for key, reason in outcomes.items() if reason == KEPT}
+    if not kept:
+        return outcomes
+    there = set(Shards(folder).keys.tolist()) if any(folder.glob("*.arrow")) else set()
+    lost = {name for key in kept - there for name in (key, key.rsplit("#", 1)[0])}
+    return {key: reason for key, reason in outcomes.items() if key not in lost}
 
 
 def _check_settings(job: Job, resume: bool) -> None:
