@@ -16,6 +16,7 @@ from model.openhead.cut import GROUPS
 from model.openhead.morph import Carrier
 from model.openhead.rig import mesh_laplacian, smooth
 from model.openhead.source import read_face_unit
+from model.openhead.uv import smoothstep
 
 SPLIT = (
     "browInnerUp",
@@ -54,6 +55,22 @@ BLEND_WIDTH = {"mouthFunnel": 0.024, "mouthPucker": 0.024}
 
 SMOOTHED = {"mouthSmile": 2.0, "cheekPuff": 2.0, "mouthFunnel": 2.0}
 """Units with a crease or a spike in the source, and how strongly they are smoothed along the mesh."""
+
+LOWER_LIP, CHIN = -0.0774, -0.0896
+"""Heights on the base head (metres): the edge of the lower lip, and the ball of the chin."""
+LOWERED = (1.6, 0.4)
+"""`mouthLowerDown` on the lower lip and on the chin, times the source's, which moves both alike by 4 mm.
+
+On people the lip goes down further, bares the teeth, and the chin hardly follows: regressing the landmarks of filmed
+people on the scores of an independent network says so. As in the source, bared teeth could not be told from an open
+jaw."""
+SMILED, CORNERS = 0.45, 0.028
+"""`mouthSmile` at the middle of the lips, times the source's, growing to 1 at `CORNERS` (metres) from the midline.
+
+The source lifts the middle of the lower lip by 5–7 mm with the corners' 12 mm; people lift it by a fifth of the way of
+the corners, so that here a smile had to be paid for with an open jaw."""
+UNDER_NOSE = -0.045
+"""Height on the base head (metres) up to which a smile is changed, fading over 10 mm below."""
 
 OPENING = ("mouthFunnel", "mouthLowerDown", "mouthUpperUp", "mouthShrugUpper")
 """Units that part the lips."""
@@ -96,6 +113,7 @@ def read_units(carry: Carrier, vertices: Float[np.ndarray, "V 3"], lips: Slit) -
         unit = unit * soft
         if stem in SMOOTHED:
             unit = smooth(unit, laplacian, SMOOTHED[stem])
+        unit = unit * _reshaping(stem, carry.mesh.vertices)[:, None]
         if stem in LIPS:
             unit = meeting(lips, vertices, unit, LIP_OVERLAP, may_open=stem in OPENING)
         return unit
@@ -112,6 +130,17 @@ def read_units(carry: Carrier, vertices: Float[np.ndarray, "V 3"], lips: Slit) -
     for name in WHOLE:
         units[name] = carry.symmetric(refined(name, carry.symmetric(carry(read_face_unit(name)))))
     return {name: units[name] for name in expression_names()}
+
+
+def _reshaping(stem: str, vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, " V"]:
+    """Factors of the source's unit at every vertex; see `LOWERED` and `SMILED`."""
+    x, y = np.abs(vertices[:, 0]), vertices[:, 1]
+    if stem == "mouthLowerDown":
+        return LOWERED[1] + (LOWERED[0] - LOWERED[1]) * smoothstep(CHIN, LOWER_LIP, y)
+    if stem == "mouthSmile":
+        middle = smoothstep(CORNERS, 0.0, x) * smoothstep(UNDER_NOSE, UNDER_NOSE - 0.010, y)
+        return 1.0 - (1.0 - SMILED) * middle
+    return np.ones(len(vertices))
 
 
 def left_share(x: Float[np.ndarray, " V"], width: float) -> Float[np.ndarray, " V"]:

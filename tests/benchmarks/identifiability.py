@@ -8,6 +8,7 @@ What `accuracy.py rendered` loses beyond these figures is lost by the detector o
 from __future__ import annotations
 
 import numpy as np
+import roma
 import torch
 from scipy.spatial.transform import Rotation
 
@@ -16,6 +17,7 @@ from model.head import HeadModel
 from model.io.assets import load_head
 from model.landmarks import HeadLandmarks
 from tracker.fit import fit_face
+from tracker.fit.slides import read_slides, slide
 from tracker.observation import Observations
 from training.clips import openhead_motion
 
@@ -28,6 +30,9 @@ def main() -> None:
     truth = openhead_motion(head.asset)
     with torch.no_grad():
         points = project(truth.camera, HeadLandmarks(head).mediapipe(truth.params)).numpy()
+        # as the detector gives them, which slide with the turn of the head
+        slid = slide(torch.from_numpy(read_slides()), roma.rotvec_to_rotmat(truth.params.pose)).movedim(1, 2).numpy()
+        points = points + truth.camera.s.numpy()[:, None, None] * slid * [1.0, -1.0]
     known = truth.params.expression.numpy()
     moving = np.flatnonzero(known.std(0) > MOVES)
     count, rng = len(points), np.random.default_rng(0)

@@ -29,8 +29,9 @@ ASYMMETRY_SIGMA = {
 """Difference of a unit's left and right side, by the start of its name; others 0.25. Small where ARKit has no sides."""
 
 UNIT_SCALE = {
-    "eyeBlink": 1.2, "eyeSquint": 0.15, "mouthSmile": 0.5, "brow": 0.4, "mouthClose": 0.05, "cheekPuff": 0.1,
+    "eyeBlink": 1.2, "eyeSquint": 0.15, "mouthSmile": 0.35, "brow": 0.4, "mouthClose": 0.05, "cheekPuff": 0.1,
     "mouthShrug": 0.15, "mouthRoll": 0.15, "mouthPress": 0.15, "tongueOut": 0.05, "jawForward": 0.1,
+    "mouthUpperUp": 0.5, "mouthLowerDown": 0.4,
 }  # fmt: skip
 """Typical size of the units' activity by the start of their names; others 0.3. Small where another unit or the jaw
 explains the points as well: the lips meet by closing the jaw, not by `mouthClose`."""

@@ -19,6 +19,7 @@ from tracker.fit.priors import FacePrior, face_prior
 from tracker.fit.result import FaceFit
 from tracker.fit.rig import PointRig, Pose, build_rig, project
 from tracker.fit.rigid import rigid_start
+from tracker.fit.slides import read_slides, slide
 from tracker.fit.solve import Measurement, solve_identity
 
 JAW_LINE = 17
@@ -29,6 +30,8 @@ SLIT, SLIT_RANGE = 0.9e-3, 3e-3
 
 Of the frames in which the independent judge sees a blink, it puts the lids 1.5 mm apart in the median, where the
 embedded points of a closed head are 0.7 mm apart."""
+SLIDE_ROUNDS = 2
+"""How often the turn of the head, and with it the slide of its points, is estimated anew."""
 REST = 8.0
 """How much stronger expressions are held at rest while the identity of a video is sought: what a face does in all
 frames is how it looks, not what it does."""
@@ -68,6 +71,7 @@ class Problem:
         points: the chosen landmarks.
         rig: at these points; where the jaw line is `moving`, at the 79 × 17 points of its table, then the others.
         precision: 1/σ of points and pairs, 1/m.
+        slides: of the points with the turn of the head (`tracker.fit.slides`); zero where they are not known.
     """
 
     head: HeadModel
@@ -78,6 +82,7 @@ class Problem:
     prior: FacePrior
     precision: Float[Tensor, "R"]
     pairs: Int[Tensor, "P 2"]
+    slides: Float[Tensor, "K 2 2"]
 
     @property
     def device(self) -> torch.device:
@@ -87,6 +92,8 @@ class Problem:
     def of(head: HeadModel, scheme: str, config: FitConfig) -> Problem:
         device = head.template.device
         points, surface = chosen_points(head, scheme)
+        moves = scheme == "mediapipe478"
+        slides = read_slides()[points.index] if moves else np.zeros((len(points.index), 2, 2), np.float32)
         precision = 1 / (config.noise * np.concatenate([points.sigma, points.pair_sigma]))
         return Problem(
             head=head,
@@ -97,6 +104,7 @@ class Problem:
             prior=face_prior(head.asset, config).to(device),
             precision=torch.from_numpy(precision).float().to(device),
             pairs=torch.from_numpy(points.pairs).to(device),
+            slides=torch.from_numpy(slides).to(device),
         )
 
     def view(self, points: Float[np.ndarray, "N M 2"], confidence: Float[np.ndarray, "N"]) -> View:
@@ -111,6 +119,12 @@ class Problem:
         if self.moving:  # the jaw line is where the head's turn puts it
             rig = self.rig.gathered(self._seen_from(rotation))
             rotation, scale, shift = rigid_start(image - middle[..., None], rig.points_at_rest, weight)
+        flip = torch.tensor([1.0, -1.0], device=self.device)[:, None]
+        for _ in range(SLIDE_ROUNDS if self.slides.any() else 0):  # where the points are depends on the turn
+            still = image - scale[:, None, None] * flip * slide(self.slides, rotation)
+            rotation, scale, shift = rigid_start(still - middle[..., None], rig.points_at_rest, weight)
+        if self.slides.any():
+            image = still
         centre = middle + shift
         face = image.new_zeros(len(image), self.prior.low.shape[0])
         start = Pose(face, rotation, image.new_zeros(len(image), 3))
