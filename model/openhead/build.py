@@ -177,9 +177,9 @@ def to_asset(geometry: Geometry) -> HeadAsset:
         name=NAME,
         template=geometry.template.astype(np.float32),
         faces=mesh.faces,
-        shapedirs=geometry.shapedirs.astype(np.float16),
-        exprdirs=geometry.exprdirs.astype(np.float16),
-        posedirs=geometry.posedirs.astype(np.float16),
+        shapedirs=_half(geometry.shapedirs),
+        exprdirs=_half(geometry.exprdirs),
+        posedirs=_half(geometry.posedirs),
         joint_regressor=geometry.joint_regressor.astype(np.float32),
         weights=geometry.weights.astype(np.float32),
         parents=rig.PARENTS,
@@ -188,10 +188,16 @@ def to_asset(geometry: Geometry) -> HeadAsset:
         uv=uv.astype(np.float32),
         uv_faces=uv_faces,
         regions=masks,
-        albedo_mean=albedo_mean.astype(np.float16),
-        albedo_basis=albedo_basis.astype(np.float16),
+        albedo_mean=_half(albedo_mean),
+        albedo_basis=_half(albedo_basis),
         landmarks=read_landmarks(LANDMARKS_PATH) if LANDMARKS_PATH.exists() else None,
     )
+
+
+def _half(array: np.ndarray) -> np.ndarray:
+    """Rounded to float16, without negative zeros: rounding errors decide their signs, and the file's bytes are to be
+    the same on every machine."""
+    return array.astype(np.float16) + np.float16(0)
 
 
 def read_landmarks(path: Path) -> Landmarks:

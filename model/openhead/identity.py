@@ -211,7 +211,8 @@ def principal_directions(
     """Principal directions of ``strengths @ morphs``, scaled to one standard deviation, and the total variance.
 
     With the covariance of the strengths C = B Bᵀ, the directions are the left singular vectors of Bᵀ·morphs times
-    their singular values. The sign makes the largest displacement positive.
+    their singular values. The sign makes the product with a fixed random field positive: the largest displacement of
+    a symmetric head comes in equal and opposite pairs, and rounding would choose between them.
     """
     centred = strengths - strengths.mean(axis=0)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
@@ -219,8 +220,8 @@ def principal_directions(
     variance, mixing = np.linalg.eigh(spread @ spread.T)
     strongest = np.argsort(-variance, kind="stable")[:count]
     directions = mixing[:, strongest].T @ spread
-    peak = directions[np.arange(len(directions)), np.argmax(np.abs(directions), axis=1)]
-    return (directions * np.sign(peak)[:, None]).reshape(-1, *morphs.shape[1:]), float(variance.sum())
+    side = np.sign(directions @ np.random.default_rng(0).normal(size=directions.shape[1]))
+    return (directions * side[:, None]).reshape(-1, *morphs.shape[1:]), float(variance.sum())
 
 
 def _between(value: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
