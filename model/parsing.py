@@ -101,7 +101,7 @@ class ParsingNetwork(nn.Module):
         for module in list(network.modules()):
             if isinstance(module, _ConvBN):
                 module.conv = fuse_conv_bn_eval(module.conv, module.norm)  # pyright: ignore[reportArgumentType]
-                module.norm = nn.Identity()
+                module.add_module("norm", nn.Identity())
         return network
 
 

@@ -25,7 +25,7 @@ from training.parsing.config import ParsingConfig
 from training.parsing.evaluate import table
 from training.parsing.loss import part_weights
 from training.parsing.portraits import read_portraits
-from training.parsing.renders import render_portraits
+from training.parsing.renders import keep_portraits, render_portraits
 from training.parsing.train import train
 
 _ABOUT = {
@@ -60,7 +60,12 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError(f"--out {options.out}: cannot be made ({error.strerror})") from None
     with Progress("parsing") as progress:
         photographs = read_portraits(options.photos, False, progress)
-        rendered = render_portraits(load_head(), config.renders, config.seed, progress)
+        head = load_head()
+        rendered = keep_portraits(
+            options.out / "renders.npz",
+            lambda: render_portraits(head, config.renders, config.seed, progress),
+            f"{head.digest} {config.seed} {config.renders}",
+        )
         batches = Batches(photographs, rendered, config)
         weights = part_weights(photographs.parts, config.balance)
         held_out = read_portraits(options.photos, True)

@@ -10,7 +10,7 @@ import math
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample, interpolate
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
 from model.parsing import Part
 from training.parsing.config import AugmentConfig
@@ -20,6 +20,7 @@ from training.parsing.portraits import UNKNOWN
 
 def augment(
     images: UInt8[Tensor, "B 3 S S"],
+    halves: UInt8[Tensor, "B 3 s s"],
     parts: UInt8[Tensor, "B S S"],
     eyes: Float[Tensor, "B 2 2"],
     cut_out: Bool[Tensor, "B"],
@@ -30,63 +31,60 @@ def augment(
     """Crops, RGB in [0, 1], with their parts (`UNKNOWN` where there is none).
 
     Args:
-        eyes: centres of the right and left eye, px, where glasses are put.
+        halves: the images at half their size, for crops that show them small.
+        eyes: centres of the right and left eye, px of the images, where glasses are put.
         cut_out: pictures without a background of their own, which get one.
         side: of the crops, px.
     """
-    pictures = images.float() / 255
-    parts = parts.clone()
-    wanted = (_uniform(len(images), generator) < config.glasses) & eyes.isfinite().all((-2, -1))
-    for k in torch.nonzero(wanted).flatten().tolist():
-        pictures[k], parts[k] = _with_glasses(pictures[k], parts[k], eyes[k], generator)
-    crops, inside, known = _framed(pictures, parts, side, config, generator)
-    crops, known = _with_background(crops, known, inside, cut_out, config, generator)
-    for k in torch.nonzero(_uniform(len(images), generator) < config.occlude).flatten().tolist():
-        crops[k], known[k] = _occluded(crops[k], known[k], generator)
-    crops = _recoloured(crops, config, generator)
-    return degrade(crops, config, generator), known.long()
+    count = len(images)
+    glasses = (_uniform(count, generator) < config.glasses) & eyes.isfinite().all((-2, -1))
+    width = torch.exp(torch.empty(count).uniform_(*(math.log(value) for value in config.face), generator=generator))
+    grid = _framing(width, side, config, generator)
+    small = width * side / images.shape[-1] < 0.62  # half the pixels are enough then, and nothing aliases
+    mirrored = _uniform(count, generator) < 0.5  # what lies around the portrait: its mirror image, or nothing
+    crops, known = [], []
+    for k in range(count):
+        picture = (halves if small[k] else images)[k].float() / 255
+        part = parts[k]
+        if glasses[k]:
+            picture, part = _with_glasses(picture, part, eyes[k] * picture.shape[-1] / part.shape[-1], generator)
+        padding = "reflection" if mirrored[k] else "zeros"
+        crops.append(grid_sample(picture[None], grid[k, None], padding_mode=padding, align_corners=False))
+        known.append(
+            grid_sample(part[None, None].float(), grid[k, None], "nearest", "border", align_corners=False)[:, 0]
+        )
+    inside = (grid.abs() < 1).all(-1)
+    outside = torch.where(mirrored, float(UNKNOWN), float(Part.BACKGROUND))[:, None, None]
+    crop, known = torch.cat(crops), torch.where(inside, torch.cat(known), outside)
+    crop, known = _with_background(crop, known, inside[:, None], cut_out, config, generator)
+    for k in torch.nonzero(_uniform(count, generator) < config.occlude).flatten().tolist():
+        crop[k], known[k] = _occluded(crop[k], known[k], generator)
+    crop = _recoloured(crop, config, generator)
+    return degrade(crop, config, generator), known.long()
 
 
-def _framed(
-    pictures: Float[Tensor, "B 3 S S"], parts: Tensor, side: int, config: AugmentConfig, generator: torch.Generator
-) -> tuple[Tensor, Bool[Tensor, "B 1 side side"], Tensor]:
-    """Turned, flipped, stretched, cut: crop, whether a pixel lies inside the portrait, and its part."""
-    count, source = len(pictures), pictures.shape[-1]
+def _framing(
+    width: Float[Tensor, "B"], side: int, config: AugmentConfig, generator: torch.Generator
+) -> Float[Tensor, "B side side 2"]:
+    """Turned, flipped, stretched, shifted: where in the portrait, [−1, 1], the pixels of the crop lie.
+
+    Args:
+        width: of the whole portrait, in crops. A large face may lie far out of the crop, so that the frame cuts it.
+    """
+    count = len(width)
     draw = lambda: _uniform(count, generator)  # noqa: E731
-    low, high = (math.log(value) for value in config.face)
-    width = torch.exp(low + (high - low) * draw())  # of the portrait, in crops
     roll = math.radians(config.rotate) * (2 * draw() - 1) * draw()
     aspect = torch.exp(config.stretch * (2 * draw() - 1))
     mirror = torch.where(draw() < 0.5, -1.0, 1.0)
-    shear = 0.1 * (2 * draw() - 1)
-    # A large face may lie far out of the crop's middle, so that the frame cuts it.
+    shear = 2 * config.stretch / 3 * (2 * draw() - 1)
     shift = config.shift * (2 * torch.stack([draw(), draw()], -1) - 1)
     c, s = roll.cos(), roll.sin()
     turn = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
     skew = torch.zeros(count, 2, 2)
     skew[:, 0, 0], skew[:, 1, 1], skew[:, 0, 1] = mirror * aspect, 1 / aspect, shear
-    linear = skew @ turn / width[:, None, None]  # from crop to portrait, both in [−1, 1]
+    linear = skew @ turn / width[:, None, None]
     T = torch.cat([linear, (2 * shift)[..., None]], -1)
-    grid = torch.nn.functional.affine_grid(T, [count, 3, side, side], align_corners=False)
-    crops = torch.empty(count, 3, side, side)
-    # Half the pixels are enough for what is shrunk by more than 1.6, and nothing aliases then.
-    shrunk = width * side / source < 0.62
-    mirrored = draw() < 0.5
-    for small in (False, True):
-        for reflect in (False, True):
-            chosen = (shrunk == small) & (mirrored == reflect)
-            if chosen.any():
-                part = pictures[chosen]
-                crops[chosen] = grid_sample(
-                    avg_pool2d(part, 2) if small else part,
-                    grid[chosen],
-                    padding_mode="reflection" if reflect else "zeros",
-                    align_corners=False,
-                )
-    inside = (grid.abs() < 1).all(-1)
-    known = grid_sample(parts[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)[:, 0]
-    outside = torch.where(mirrored, float(UNKNOWN), float(Part.BACKGROUND))[:, None, None]
-    return crops, inside[:, None], torch.where(inside, known, outside)
+    return affine_grid(T, [count, 3, side, side], align_corners=False)
 
 
 def _with_background(
@@ -138,9 +136,14 @@ def _occluded(crop: Tensor, parts: Tensor, generator: torch.Generator) -> tuple[
 
 
 def _with_glasses(
-    picture: Float[Tensor, "3 S S"], parts: Tensor, eyes: Float[Tensor, "2 2"], generator: torch.Generator
+    picture: Float[Tensor, "3 s s"], parts: UInt8[Tensor, "S S"], eyes: Float[Tensor, "2 2"], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Glasses of any make: frames, clear, tinted or mirroring lenses, a bridge and temples."""
+    """Glasses of any make: frames, clear, tinted or mirroring lenses, a bridge and temples.
+
+    Args:
+        parts: a whole multiple of the picture in size.
+        eyes: px of the picture.
+    """
     side = picture.shape[-1]
     y, x = torch.meshgrid(torch.arange(side) + 0.5, torch.arange(side) + 0.5, indexing="ij")
     u = torch.rand(12, generator=generator)
@@ -158,7 +161,8 @@ def _with_glasses(
     lens = reach < 1 - edge / 2
     bars = (along.abs() < 0.5 - wide + 0.03) & ((across + 0.3 * high).abs() < thick / 2 + 0.008)
     bars |= (along.abs() > 0.5 + wide) & (along.abs() < 1.05) & ((across + 0.4 * high).abs() < thick / 2 + 0.012)
-    bars &= parts != Part.HAIR
+    factor = parts.shape[-1] // side
+    bars &= parts[::factor, ::factor] != Part.HAIR
     frame = ((reach - 1).abs() < edge / 2) | bars
     if u[6] < 0.15:  # rimless
         frame = bars | ((reach - 1).abs() < 0.15 * edge)
@@ -169,7 +173,8 @@ def _with_glasses(
     covered = picture + dark * (tint - picture) + (glow if u[9] > 0.5 else 0)
     out = torch.where(lens, covered, picture)
     out = torch.where(frame, colour + 0.15 * (picture - colour), out)
-    return out.clamp(0, 1), torch.where(lens | frame, int(Part.GLASSES), parts)
+    drawn = (lens | frame).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+    return out.clamp(0, 1), torch.where(drawn, int(Part.GLASSES), parts)
 
 
 def _recoloured(crops: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -197,8 +202,8 @@ def texture(side: int, generator: torch.Generator) -> Float[Tensor, "3 side side
             field = torch.rand(1, 3, cells, cells, generator=generator) - 0.5
             field = field.mean(1, keepdim=True) + colour * (field - field.mean(1, keepdim=True))
             hard = torch.rand((), generator=generator) < 0.3
-            mode = {"mode": "nearest"} if hard else {"mode": "bilinear", "align_corners": False}
-            out = out + 1.2 * torch.rand((), generator=generator) * interpolate(field, (side, side), **mode)[0]
+            field = interpolate(field, (side, side), mode="nearest" if hard else "bilinear")
+            out = out + 1.2 * torch.rand((), generator=generator) * field[0]
     return out.clamp(0, 1)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from model.parsing import Part
 from training.parsing.augment import augment
 from training.parsing.config import ParsingConfig
-from training.parsing.portraits import Portraits
+from training.parsing.portraits import Portraits, smaller
 
 
 class Batches:
@@ -22,6 +22,7 @@ class Batches:
 
     def __init__(self, photographs: Portraits, rendered: Portraits, config: ParsingConfig) -> None:
         self._photographs, self._rendered, self._config = photographs, rendered, config
+        self._halves = smaller(photographs.images, 2), smaller(rendered.images, 2)
         rare = np.array([np.isin(parts, (Part.GLASSES, Part.HAT)).sum() > 200 for parts in photographs.parts])
         chance = np.where(rare, config.rare, 1.0)
         self._chance = chance / chance.sum()
@@ -35,11 +36,13 @@ class Batches:
         rendered = rng.choice(len(self._rendered), made) if made else np.zeros(0, int)
         sources = ((self._photographs, photographs), (self._rendered, rendered))
         images = np.concatenate([source.images[rows] for source, rows in sources])
+        halves = np.concatenate([half[rows] for half, rows in zip(self._halves, (photographs, rendered), strict=True)])
         parts = np.concatenate([source.parts[rows] for source, rows in sources])
         eyes = np.concatenate([source.eyes[rows] for source, rows in sources])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         return augment(
             torch.from_numpy(images).movedim(-1, 1),
+            torch.from_numpy(halves).movedim(-1, 1),
             torch.from_numpy(parts),
             torch.from_numpy(eyes).float(),
             torch.arange(config.batch) >= config.batch - made,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ParsingConfig:
     Attributes:
         small, middle, large: three phases with growing crops; small ones are many for their time.
         batch: crops per step.
-        rate: AdamW's highest learning rate; it falls along a cosine over all phases to a hundredth.
+        rate: AdamW's highest learning rate; after the small phase it falls along a cosine to a hundredth.
         warmup: steps in which the rate rises from nothing.
         decay: AdamW's weight decay.
         average: decay of the running average of the weights, which is what is kept.
@@ -80,11 +80,11 @@ class ParsingConfig:
         augment: changes of pictures.
     """
 
-    small: Phase = field(default_factory=lambda: Phase(steps=5000, side=128))
-    middle: Phase = field(default_factory=lambda: Phase(steps=1600, side=192))
-    large: Phase = field(default_factory=lambda: Phase(steps=300, side=256))
+    small: Phase = field(default_factory=lambda: Phase(steps=3000, side=128))
+    middle: Phase = field(default_factory=lambda: Phase(steps=1000, side=192))
+    large: Phase = field(default_factory=lambda: Phase(steps=140, side=256))
     batch: int = 16
-    rate: float = 2e-3
+    rate: float = 1.5e-3
     warmup: int = 200
     decay: float = 0.02
     average: float = 0.998
@@ -92,7 +92,7 @@ class ParsingConfig:
     balance: float = 0.4
     rare: float = 3.0
     rendered: float = 0.12
-    renders: int = 500
+    renders: int = 200
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -110,6 +110,15 @@ class ParsingConfig:
         return self.large.side
 
     def rate_at(self, step: int) -> float:
-        """Learning rate."""
-        falling = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
-        return self.rate * min(1.0, (step + 1) / self.warmup) * falling
+        """Learning rate: constant for the small crops, then along a cosine, so that the small phase may be made longer
+        or shorter while it runs."""
+        later = max(1, self.middle.steps + self.large.steps)
+        fallen = 0.5 - 0.5 * math.cos(math.pi * max(0.0, (step - self.small.steps) / later))
+        return self.rate * min(1.0, (step + 1) / self.warmup) * (1 - 0.99 * fallen)
+
+    def same_until(self, other: ParsingConfig, step: int) -> bool:
+        """Whether a run of the other settings would be, after this many steps, where a run of these is."""
+        phases = {"small": self.small, "middle": self.middle, "large": self.large}
+        if replace(other, **phases) != self:
+            return False
+        return all(self.side(k) == other.side(k) and self.rate_at(k) == other.rate_at(k) for k in range(step))

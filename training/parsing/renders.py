@@ -3,7 +3,9 @@ light than portraits are. They are bald or short-haired and have no body: an add
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,6 +59,19 @@ def render_portraits(
         if progress is not None:
             progress("rendering", k + 1, count)
     return Portraits(images, parts, eyes, tuple(f"{asset.name}-{seed}-{k}" for k in range(count)))
+
+
+def keep_portraits(path: Path, make: Callable[[], Portraits], key: str) -> Portraits:
+    """Portraits from a file, where it holds those of this key; else they are made and the file is written."""
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["key"]) == key:
+                return Portraits(data["images"], data["parts"], data["eyes"], tuple(data["names"].tolist()))
+    made = make()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part.npz")
+    np.savez(temporary, key=key, images=made.images, parts=made.parts, eyes=made.eyes, names=np.array(made.names, str))
+    os.replace(temporary, path)
+    return made
 
 
 def _portrait(

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.io.configs import override
 from model.io.parsing import save_parsing
 from model.parsing import Parser, ParsingNetwork, Part
 from training.parsing.batches import Batches
@@ -22,7 +23,6 @@ from training.parsing.evaluate import confusion, iou
 from training.parsing.loss import parsing_loss
 from training.parsing.portraits import Portraits
 
-_SAVE_EVERY = 200
 _EVALUATE_EVERY = 500
 _COLUMNS = ("step", "side", "rate", "loss", "images_per_second", "skin", "hair", "mean")
 
@@ -36,6 +36,7 @@ def train(
     resume: bool,
     about: dict[str, str],
     progress: Callable[[str, int, int], None],
+    save_every: int = 200,
 ) -> Path:
     """Train, and write ``parsing.safetensors``, ``log.csv`` and, to go on from, ``state.pt`` into the folder.
 
@@ -43,6 +44,7 @@ def train(
         weights: of the parts, see `training.parsing.loss.part_weights`.
         held_out: portraits to log the IoU of; nothing is chosen by it.
         about: for the metadata of the weights.
+        save_every: steps between two states to go on from.
 
     Returns:
         The path of the weights.
@@ -81,7 +83,7 @@ def train(
             scores = iou(confusion(Parser(average), held_out))
             log.write(step, config, sum(losses) / len(losses), speed, scores)
             losses, since, done = [], time.monotonic(), 0
-        if step % _SAVE_EVERY == 0 or last:
+        if step % save_every == 0 or last:
             _save(folder, network, average, optimiser, config, step)
     path = folder / "parsing.safetensors"
     save_parsing(average, path, {**about, "config": json.dumps(dataclasses.asdict(config), sort_keys=True)})
@@ -133,7 +135,7 @@ def _restore(
     if not path.is_file():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["config"] != dataclasses.asdict(config):
+    if not config.same_until(override(ParsingConfig(), state["config"]), state["step"]):
         raise ValueError(f"--out {folder}: holds a run of other settings; choose another folder, or leave out --resume")
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
