@@ -77,7 +77,7 @@ def write_faces(
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}, expected 1 or more")
     renderer = recipe.renderer()
-    with ShardWriter(folder, renderer.asset.name) as writer:
+    with ShardWriter(folder, renderer.asset.name, renderer.asset.digest) as writer:
         _remember(Path(folder), recipe, renderer.asset.digest)
         missing = [k for k in range(count) if renderer.key(k) not in writer]
         if report is not None:
