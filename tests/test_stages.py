@@ -84,6 +84,17 @@ def test_new_networks_depend_on_the_seed_alone(tiny_head: HeadAsset, normalised:
         assert first.eval().encode_coarse(torch.rand(1, 3, SIZE, SIZE)).camera.s > 5
 
 
+def test_a_fresh_decoder_listens_to_the_detail_code(deca: DECA) -> None:
+    """Relief of a tenth of a millimetre that differs between codes, and a gradient that reaches them."""
+    decoder = copy.deepcopy(deca).detail_decoder.train()
+    detail = (0.15 * torch.randn(4, 16, generator=chance())).requires_grad_()
+    maps = decoder(torch.zeros(4, 3), torch.zeros(4, 8), detail)
+    assert 2e-5 < maps.std((1, 2)).mean() < 5e-4 and maps.std(0).mean() > 0.2 * maps.std((1, 2)).mean()
+    pattern = torch.randn(maps.shape, generator=chance())
+    (gradient,) = torch.autograd.grad((maps * pattern).sum(), detail)
+    assert gradient.norm() > 0.05  # 0.005 with PyTorch's usual weights
+
+
 def test_too_small_a_resolution_is_refused(tiny_head: HeadAsset) -> None:
     config = small_config()
     with pytest.raises(ValueError, match=r"model\.resolution is 16"):
