@@ -1,4 +1,6 @@
-"""Build the shipped head: ``python -m model.openhead.build [--out PATH]`` (needs the extra ``build-head``).
+"""Build the shipped head: ``python -m model.openhead.build [--out PATH] [--albedo built|learned|PATH]``.
+
+Needs the extra ``build-head``.
 
 Head space: metres, +x the subject's left, +y up, +z out of the face; the origin lies on the midline, at the height of
 the centres of the eyeballs and the depth of the middle of the ears. The same sources give the same bytes.
@@ -19,6 +21,8 @@ from model.openhead import contact, correctives, expression, rig
 from model.openhead.albedo import albedo
 from model.openhead.cut import GROUPS, HeadMesh, cut_head, fit_sphere, head_origin
 from model.openhead.identity import build_identity
+from model.openhead.learned import PATH as LEARNED_ALBEDO
+from model.openhead.learned import LearnedAlbedo, put_into, read_learned
 from model.openhead.morph import Carrier, carrier
 from model.openhead.regions import regions
 from model.openhead.rings import QuadGraph, concentric_rings, quad_graph
@@ -167,12 +171,18 @@ def _gaze(carry: Carrier) -> Float[np.ndarray, "V 3 36"]:
     return total
 
 
-def to_asset(geometry: Geometry) -> HeadAsset:
-    """The record that is saved: bases rounded to float16, texture and landmarks added where they exist."""
+def to_asset(geometry: Geometry, learned: LearnedAlbedo | None = None) -> HeadAsset:
+    """The record that is saved: bases rounded to float16, texture and landmarks added where they exist.
+
+    Args:
+        learned: the face's albedo as photographs taught it; the built one where None.
+    """
     mesh = geometry.mesh
     uv, uv_faces = relay(mesh)
     masks = regions(mesh)
     albedo_mean, albedo_basis = albedo(mesh, uv, uv_faces, masks)
+    if learned is not None:
+        albedo_mean, albedo_basis = put_into(albedo_mean, albedo_basis, learned)
     return HeadAsset(
         name=NAME,
         template=geometry.template.astype(np.float32),
@@ -214,8 +224,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="build the shipped head from MakeHuman's data")
     parser.add_argument("--out", type=Path, default=DEFAULT_PATH, help=f"the file to write (default {DEFAULT_PATH})")
+    parser.add_argument("--albedo", default="built", help="built (default), learned, or a file of training.albedo")
     options = parser.parse_args(arguments)
-    digest = save_head(to_asset(build_geometry()), options.out)
+    learned = None
+    if options.albedo != "built":
+        learned = read_learned(LEARNED_ALBEDO if options.albedo == "learned" else Path(options.albedo))
+    digest = save_head(to_asset(build_geometry(), learned), options.out)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, digest {digest}")
 
 

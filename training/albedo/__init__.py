@@ -1,0 +1,1 @@
+"""The albedo of the shipped head learned from photographs: `python -m training.albedo`."""
