@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from model.io.assets import load_head
 from model.mesh import Mesh, vertex_normals
+from model.openhead.albedo import ALBEDO_NAMES
 from model.openhead.learned import (
     LEARNED,
     LEARNED_NAMES,
@@ -25,7 +26,9 @@ from model.openhead.learned import (
 )
 from model.shading import sh_basis
 from model.uv import UVLayout
+from training.albedo.__main__ import check_built
 from training.albedo.gather import Faces, face_zone, join
+from training.albedo.judge import held_out, unexplained
 from training.albedo.learn import learn
 from training.albedo.light import find_light, settle
 from training.albedo.pca import robust_components, robust_regression
@@ -36,7 +39,21 @@ from training.albedo.unwrap import linear_to_srgb, srgb_to_linear
 
 @pytest.fixture(scope="module")
 def asset():
-    return load_head()
+    """The shipped head, with a simple albedo in place of the built or learned one."""
+    head = load_head()
+    rng = np.random.default_rng(0)
+    scalp = UVLayout(head, 128).carry(torch.from_numpy(head.regions["scalp"])[:, None].float())[0].numpy()[..., None]
+    basis = 0.02 * gaussian_filter(rng.normal(size=(len(ALBEDO_NAMES), 128, 128, 3)), (0, 6, 6, 0)) / 0.047
+    basis[:40] += basis[:40, :, ::-1]  # mirror symmetric, as the painted ones
+    basis[ALBEDO_NAMES.index("lightness")] = [0.11, 0.11, 0.11]
+    basis[ALBEDO_NAMES.index("redness")] = [0.0, -0.02, -0.015]
+    basis[ALBEDO_NAMES.index("yellowness")] = [0.0, 0.0, -0.02]
+    basis[ALBEDO_NAMES.index("hair_lightness")] = 0.1 * scalp * np.ones(3)
+    return replace(
+        head,
+        albedo_mean=np.broadcast_to(np.array([0.61, 0.46, 0.39], np.float32), (256, 256, 3)).copy(),
+        albedo_basis=basis.astype(np.float32),
+    )
 
 
 def sphere(radius: float, rings: int = 16) -> Mesh:
@@ -283,6 +300,32 @@ def test_learned_face_is_put_into_the_built_albedo(asset):
     np.testing.assert_allclose(new_basis[0][neck].mean(), 0.1, atol=0.05)  # the neck goes with the face
     with pytest.raises(ValueError, match="directions"):
         put_into(mean, basis, replace(learned, directions=learned.directions[:5]))
+
+
+def test_a_learned_albedo_is_no_ground_to_learn_on(asset):
+    check_built(asset)
+    symmetric = asset.albedo_basis + asset.albedo_basis[:, :, ::-1]
+    for other in (replace(asset, albedo_basis=symmetric), replace(asset, albedo_basis=None)):
+        with pytest.raises(ValueError, match="--albedo built"):
+            check_built(other)
+
+
+def test_people_are_held_out_whole():
+    names = np.array([f"person {i // 3}" for i in range(3000)])
+    held = held_out(names, 0.1)
+    assert 0.05 < held.mean() < 0.15 and not held_out(names, 0.0).any()
+    assert (held.reshape(-1, 3).all(1) | ~held.reshape(-1, 3).any(1)).all()
+
+
+def test_the_true_model_leaves_nothing_unexplained(asset):
+    faces = known_faces(asset, 12)[0]
+    zone = face_zone(asset)
+    colours = linear_to_srgb(torch.from_numpy(faces.colour.astype(np.float32))).numpy()
+    mean, basis = np.asarray(asset.albedo_mean, np.float32), np.asarray(asset.albedo_basis, np.float32)
+    inside = np.ones(zone.half.shape)
+    true = unexplained(colours, faces.weight, zone, mean, basis[[0, 15]], inside)
+    wrong = unexplained(colours, faces.weight, zone, mean, basis[[15]], inside)
+    assert true < 0.004 and wrong > 10 * true
 
 
 @pytest.mark.skipif(not PATH.exists(), reason="no learned albedo is there")

@@ -1,7 +1,7 @@
 """Learn the albedo of the shipped head from photographs: ``python -m training.albedo --photos SHARDS... --out FILE``.
 
-SHARDS are folders of ``python -m training.prepare``. The file holds statistics of the face's colours; build a head with
-it by ``python -m model.openhead.build --albedo FILE``.
+SHARDS are folders of ``python -m training.prepare``, of a head of the same shape (its albedo may be another).
+The file holds statistics of the face's colours; ``python -m model.openhead.build --albedo FILE`` makes a head with it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 
 from model.asset import HeadAsset
 from model.head import HeadModel
 from model.io.assets import load_head
 from model.io.parsing import load_parser
-from model.openhead.learned import LEARNED_NAMES, PATH, put_into, save_learned
+from model.openhead.learned import LEARNED_NAMES, PATH, LearnedAlbedo, put_into, save_learned
 from model.openhead.paint import srgb_decoded
 from tracker.command import Parser, run
 from tracker.image import decode_image, write_image
 from tracker.progress import Progress
 from training.albedo.gather import SIZE, Faces, Zone, face_zone, gather, join, smooth_light
-from training.albedo.learn import Learned, learn
+from training.albedo.judge import held_out, unexplained
+from training.albedo.learn import DOUBT, Learned, albedo_colours, learn
 from training.albedo.sheet import SAMPLES, model_sheet, photographs_sheet
+from training.albedo.tone import find_tones, usable
 from training.albedo.transfer import self_shadowed_transfer
 from training.albedo.unwrap import LUMINANCE, Unwrapper
 from training.data.sample import Sample
@@ -41,14 +44,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--only", nargs="+", default=[], help="only faces whose key contains one of these")
     parser.add_argument("--skip", nargs="+", default=[], help="no faces whose key contains one of these")
     parser.add_argument("--studio", nargs="+", default=[], help="folders of photographs taken under one light")
+    parser.add_argument(
+        "--hold-out", type=float, default=0.0, help="share of the people to judge by, not to learn from"
+    )
     parser.add_argument("--cache", type=Path, help="folder for unwrapped faces: found there, they are not made again")
     parser.add_argument("--sheet", type=Path, help="folder for pictures to look at (they show the photographs)")
     parser.add_argument("--about", default="", help="sources and terms, for the file")
     parser.add_argument("--head", default="openhead", help="openhead with its built albedo, or the path of one")
     options = parser.parse(argv)
+    if not 0 <= options.hold_out < 1:
+        raise ValueError(f"--hold-out {options.hold_out}: must be at least 0 and less than 1")
     torch.set_num_threads(1)
     asset = load_head(options.head)
-    shards = [Shards(folder, asset.name, asset.digest) for folder in options.photos]
+    check_built(asset)
+    shards = [Shards(folder, asset.name) for folder in options.photos]
     zone = face_zone(asset)
     unwrapper = None
     sets = []
@@ -68,10 +77,19 @@ def main(argv: Sequence[str]) -> int:
     faces = chosen(join(sets), options.only, options.skip)
     head = HeadModel(asset)
     harmonics = smooth_light(self_shadowed_transfer(head.mesh(head.neutral())).numpy(), asset, zone)
-    learned = learn(faces, zone, harmonics, options.studio, options.about or ", ".join(f.name for f in options.photos))
+    held = held_out(faces.identity, options.hold_out)
+    learned = learn(
+        faces.at(np.flatnonzero(~held)),
+        zone,
+        harmonics,
+        options.studio,
+        options.about or ", ".join(f.name for f in options.photos),
+    )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     save_learned(learned.albedo, options.out)
-    print(report(faces, learned))
+    print(report(int((~held).sum()), faces.at(np.flatnonzero(~held)).identity, learned))
+    if held.any():
+        print(judged(faces, held, zone, options.studio, learned.albedo, asset))
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB")
     if options.sheet is not None:
         options.sheet.mkdir(parents=True, exist_ok=True)
@@ -79,9 +97,26 @@ def main(argv: Sequence[str]) -> int:
         mean, basis = put_into(asset.albedo_mean, asset.albedo_basis, learned.albedo)
         painted = replace(asset, albedo_mean=mean, albedo_basis=basis)
         write_image(options.sheet / "model.png", model_sheet(painted, LEARNED_NAMES))
-        write_image(options.sheet / "photographs.png", _compared(faces, learned, zone, shards, painted))
+        write_image(
+            options.sheet / "photographs.png",
+            _compared(faces.at(np.flatnonzero(~held)), learned, zone, shards, painted),
+        )
         print(f"{options.sheet}: model.png, photographs.png")
     return 0
+
+
+def check_built(asset: HeadAsset) -> None:
+    """Refuse a head whose albedo is not the built one, into which the learned face is put.
+
+    Raises:
+        ValueError: it has none, or a learned one: all directions of that are mirror symmetric, the built ones are not.
+    """
+    basis = asset.albedo_basis
+    if asset.albedo_mean is None or basis is None or np.array_equal(basis, basis[:, :, ::-1]):
+        raise ValueError(
+            f"head {asset.name} has no built albedo; give --head HEAD.npz of "
+            "'python -m model.openhead.build --albedo built --out HEAD.npz'"
+        )
 
 
 def chosen(faces: Faces, only: Sequence[str], skip: Sequence[str]) -> Faces:
@@ -98,11 +133,38 @@ def chosen(faces: Faces, only: Sequence[str], skip: Sequence[str]) -> Faces:
     return faces.at(np.flatnonzero(kept))
 
 
-def report(faces: Faces, learned: Learned) -> str:
+def judged(
+    faces: Faces,
+    held: Bool[np.ndarray, "N"],
+    zone: Zone,
+    studios: Sequence[str],
+    albedo: LearnedAlbedo,
+    asset: HeadAsset,
+) -> str:
+    """What the built and the learned albedo leave of the faces of people that were held out."""
+    tones = find_tones(faces.level, faces.white, faces.group, studios)
+    assert asset.albedo_mean is not None and asset.albedo_basis is not None
+    built = (np.asarray(asset.albedo_mean, np.float32), np.asarray(asset.albedo_basis, np.float32))
+    models = {"built": built, "learned": put_into(*built, albedo)}
+    good = usable(faces.level) & (tones.doubt < DOUBT) & held
+    lines = []
+    for group in np.unique(faces.group[good]):
+        which = np.flatnonzero(good & (faces.group == group))
+        colours = albedo_colours(faces, tones, which)
+        left = {
+            name: 255 * unexplained(colours, faces.weight[which], zone, mean, basis, albedo.share)
+            for name, (mean, basis) in models.items()
+        }
+        text = ", ".join(f"{name} {value:.1f}" for name, value in left.items())
+        lines.append(f"  held out, {group}, {len(which)} faces: unexplained of 255: {text}")
+    return "\n".join(lines)
+
+
+def report(count: int, identities: np.ndarray, learned: Learned) -> str:
     """Who was used, and what the model explains."""
     tone = learned.tones.tone[learned.used]
-    who = len(np.unique(faces.identity[learned.used]))
-    lines = [f"  {len(learned.used)} of {len(faces)} faces are used, of {who} people"]
+    who = len(np.unique(identities[learned.used]))
+    lines = [f"  {len(learned.used)} of {count} faces are used, of {who} people"]
     lines.append(
         f"  tone of faces: 1st percentile {np.percentile(tone, 1):+.2f}, median {np.median(tone):+.2f}, "
         f"99th {np.percentile(tone, 99):+.2f}; below −1: {int((tone < -1).sum())}"
