@@ -1,4 +1,4 @@
-"""Build the shipped head: ``python -m model.openhead.build [--out PATH] [--albedo built|learned|PATH]``.
+"""Build the shipped head: ``python -m model.openhead.build [--out PATH] [--albedo NAME|PATH]``.
 
 Needs the extra ``build-head``.
 
@@ -21,7 +21,7 @@ from model.openhead import contact, correctives, expression, rig
 from model.openhead.albedo import albedo
 from model.openhead.cut import GROUPS, HeadMesh, cut_head, fit_sphere, head_origin
 from model.openhead.identity import build_identity
-from model.openhead.learned import PATH as LEARNED_ALBEDO
+from model.openhead.learned import FILES as LEARNED_FILES
 from model.openhead.learned import LearnedAlbedo, put_into, read_learned
 from model.openhead.morph import Carrier, carrier
 from model.openhead.regions import regions
@@ -224,11 +224,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="build the shipped head from MakeHuman's data")
     parser.add_argument("--out", type=Path, default=DEFAULT_PATH, help=f"the file to write (default {DEFAULT_PATH})")
-    parser.add_argument("--albedo", default="built", help="built (default), learned, or a file of training.albedo")
+    parser.add_argument("--albedo", default="built", help="built (default), learned, open, or a file")
     options = parser.parse_args(arguments)
     learned = None
     if options.albedo != "built":
-        learned = read_learned(LEARNED_ALBEDO if options.albedo == "learned" else Path(options.albedo))
+        learned = read_learned(LEARNED_FILES.get(options.albedo, Path(options.albedo)))
     digest = save_head(to_asset(build_geometry(), learned), options.out)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, digest {digest}")
 

@@ -21,6 +21,8 @@ from model.openhead.paint import LOOKS
 
 SCHEMA = "openhead-albedo/1"
 PATH = Path(__file__).parent / "albedo_learned.npz"
+FILES = {"learned": PATH, "open": PATH.with_name("albedo_open.npz")}
+"""The learned albedos that are here: of all photographs, and of the freely licensed ones alone."""
 PAINTED = (
     "hair_lightness", "hair_redness", "hair", "hairline", "iris_lightness", "iris_warmth", "sclera", "teeth",
     "ear_redness", "neck",

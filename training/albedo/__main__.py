@@ -20,7 +20,7 @@ from model.asset import HeadAsset
 from model.head import HeadModel
 from model.io.assets import load_head
 from model.io.parsing import load_parser
-from model.openhead.learned import LEARNED_NAMES, PATH, LearnedAlbedo, put_into, save_learned
+from model.openhead.learned import LEARNED_NAMES, PATH, LearnedAlbedo, put_into, read_learned, save_learned
 from model.openhead.paint import srgb_decoded
 from tracker.command import Parser, run
 from tracker.image import decode_image, write_image
@@ -47,11 +47,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--hold-out", type=float, default=0.0, help="share of the people to judge by, not to learn from"
     )
+    parser.add_argument("--judge", type=Path, help="learn nothing, judge this file by the people held out")
     parser.add_argument("--cache", type=Path, help="folder for unwrapped faces: found there, they are not made again")
     parser.add_argument("--sheet", type=Path, help="folder for pictures to look at (they show the photographs)")
     parser.add_argument("--about", default="", help="sources and terms, for the file")
     parser.add_argument("--head", default="openhead", help="openhead with its built albedo, or the path of one")
     options = parser.parse(argv)
+    if options.judge is not None and options.hold_out == 0:
+        raise ValueError("--judge needs people held out; give the --hold-out of the file's own run")
     if not 0 <= options.hold_out < 1:
         raise ValueError(f"--hold-out {options.hold_out}: must be at least 0 and less than 1")
     torch.set_num_threads(1)
@@ -75,9 +78,12 @@ def main(argv: Sequence[str]) -> int:
             cached.parent.mkdir(parents=True, exist_ok=True)
             sets[-1].save(cached)
     faces = chosen(join(sets), options.only, options.skip)
+    held = held_out(faces.identity, options.hold_out)
+    if options.judge is not None:
+        print(judged(faces, held, zone, options.studio, read_learned(options.judge), asset))
+        return 0
     head = HeadModel(asset)
     harmonics = smooth_light(self_shadowed_transfer(head.mesh(head.neutral())).numpy(), asset, zone)
-    held = held_out(faces.identity, options.hold_out)
     learned = learn(
         faces.at(np.flatnonzero(~held)),
         zone,
