@@ -117,7 +117,7 @@ def test_a_sampled_scan_shows_the_outside_only(tiny_head: HeadAsset) -> None:
 
 def test_spread_within_and_between_people(deca: DECA, seen: Seen) -> None:
     within, between, ratio, near, far = spreads(deca, seen)["shape, mm"]
-    assert within == 0 == near and ratio == 0 and between > 0.3 and far > 0.5
+    assert max(within, near, ratio) < 1e-6 and between > 0.3 and far > 0.5  # 0 but for the rounding of means
     means = seen.face.shape[::PHOTOS].double()
     assert between == pytest.approx(float(means.var(0).mean()) ** 0.5)
     g = torch.Generator().manual_seed(1)

@@ -149,8 +149,7 @@ def jpeg(image: np.ndarray, quality: int = 92) -> bytes:
 
 
 def test_fingerprints_know_a_photograph_again(astronaut: np.ndarray) -> None:
-    x0, y0, x1, y1 = FACE
-    points = np.array([[x0, y0], [x1, y1]], float)
+    points = np.random.default_rng(0).uniform(FACE[:2], FACE[2:], (68, 2))
     bits = fingerprint(astronaut, points)
     again = decode_image(jpeg(resize(astronaut, (330, 330)), 60))
     assert (bits ^ fingerprint(again, points * 330 / 512)).bit_count() <= PrepareConfig().duplicate

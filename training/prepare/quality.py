@@ -20,6 +20,8 @@ MIRRORED = np.array(
 """iBUG's points of a mirrored face: point i of the mirror image is point MIRRORED[i] of the face."""
 
 _SHARP, _PRINT = 128, 16
+_SPREADS = 4.2
+"""Side of what a fingerprint looks at, in root mean square distances of the inner points from their mean."""
 
 
 def box_side(points: Float[np.ndarray, "N 2"]) -> float:
@@ -32,27 +34,33 @@ def eye_distance(points: Float[np.ndarray, "68 2"]) -> float:
     return max(float(np.linalg.norm(points[36] - points[45])), 0.5 * box_side(points))
 
 
-def _face(image: UInt8[np.ndarray, "H W 3"], points: np.ndarray, size: int, room: float) -> Float[np.ndarray, "s s"]:
-    """The face in grey, a square of `room` times the points' box."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    scale = size / (room * box_side(points))
-    shift = size / 2 - scale * (low + high) / 2
+def _square(
+    image: UInt8[np.ndarray, "H W 3"], centre: Float[np.ndarray, "2"], side: float, size: int
+) -> Float[np.ndarray, "s s"]:
+    """A square of the picture in grey, brought to `size` px."""
+    scale = size / side
+    shift = size / 2 - scale * centre
     part = warp(image, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (size, size), border="edge")
     return part.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def sharpness(image: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "N 2"]) -> float:
     """Variance of the Laplacian over the variance of the grey values, of the points' box brought to 128 px."""
-    grey = _face(image, points, _SHARP, 1.0)
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2
+    grey = _square(image, centre, box_side(points), _SHARP)
     return float(ndimage.laplace(grey).var() / (grey.var() + 1.0))
 
 
-def fingerprint(image: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "N 2"]) -> int:
+def fingerprint(image: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "68 2"]) -> int:
     """256 bits of how a face looks: whether its brightness rises from each of 16 × 16 fields to its right neighbour.
 
-    Pictures of one photograph differ in few bits, whatever their size and compression.
+    Pictures of one photograph differ in few bits, whatever their size and compression. Mean and spread of the inner
+    points place the fields: they are found more alike in two copies than the corners of the box.
     """
-    grey = np.clip(_face(image, points, 4 * (_PRINT + 1), 1.4), 0, 255).astype(np.uint8)
+    inner = points[17:].astype(np.float64)
+    centre = inner.mean(axis=0)
+    side = _SPREADS * float(np.sqrt(np.square(inner - centre).sum(axis=-1).mean()))
+    grey = np.clip(_square(image, centre, max(side, 1.0), 4 * (_PRINT + 1)), 0, 255).astype(np.uint8)
     fields = resize(grey, (_PRINT + 1, _PRINT)).astype(np.int16)
     bits = np.packbits(fields[:, 1:] > fields[:, :-1])
     return int.from_bytes(bits.tobytes(), "big")
