@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 from tracker.image import warp
 from training.prepare.quality import box_side
@@ -54,17 +52,3 @@ def window_around(points: Float[np.ndarray, "N 2"], width: int, height: int, roo
     scale = min(1.0, most / float((high - low).max()))
     w, h = np.maximum(1, np.floor(scale * (high - low) + 0.5)).astype(int).tolist()
     return Window(low, scale, (w, h))
-
-
-def jpeg(image: UInt8[np.ndarray, "H W 3"], quality: int) -> bytes:
-    """An RGB picture as JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return file.getvalue()
-
-
-def png(mask: UInt8[np.ndarray, "H W"]) -> bytes:
-    """A grey picture as PNG."""
-    file = io.BytesIO()
-    Image.fromarray(mask).save(file, "PNG")
-    return file.getvalue()

@@ -20,6 +20,7 @@ from model.params import Camera, FaceParams
 from tracker.detect import Detector, open_detector
 from tracker.fit import FaceFit, fit_photos
 from tracker.image import decode_image, read_image, resize
+from training.data.encode import jpeg, png
 from training.data.sample import Labels, Sample
 from training.prepare.clips import varied_frames
 from training.prepare.config import PrepareConfig
@@ -27,7 +28,7 @@ from training.prepare.looking import Sight, UnusableError, find_face, ibug_of
 from training.prepare.masks import render_regions, skin_mask
 from training.prepare.quality import fingerprint
 from training.prepare.sources import PICTURES, Item
-from training.prepare.stored import Window, jpeg, png, window_around
+from training.prepare.stored import Window, window_around
 
 VIDEO = "video"
 """What is said of a video whose frames were taken."""

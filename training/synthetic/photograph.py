@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from tracker.image import read_image, resize, warp
+from training.data.encode import jpeg
 from training.synthetic.noise import spectrum_noise
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -223,17 +224,3 @@ def _moved(rng: np.random.Generator, picture: Float[np.ndarray, "n n 3"]) -> Flo
 
 def _bytes(picture: Float[np.ndarray, "n m 3"]) -> UInt8[np.ndarray, "n m 3"]:
     return (255 * picture.clip(0, 1)).round().astype(np.uint8)
-
-
-def jpeg(image: UInt8[np.ndarray, "n m 3"], quality: int) -> bytes:
-    """An encoded picture."""
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, "JPEG", quality=quality)
-    return out.getvalue()
-
-
-def png(image: UInt8[np.ndarray, "n m"]) -> bytes:
-    """An encoded grey picture, without loss."""
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, "PNG")
-    return out.getvalue()

@@ -20,13 +20,14 @@ from model.landmarks import HeadLandmarks
 from model.mesh import Mesh, vertex_normals
 from model.params import Camera
 from model.raster import rasterise
+from training.data.encode import jpeg, png
 from training.data.sample import Labels, Sample
 from training.synthetic.draw import draw_over, shade_things
 from training.synthetic.hair import PosedHead, Scalp
 from training.synthetic.light import draw_light
 from training.synthetic.lit import LitHead, cast_shadow, through_lens
 from training.synthetic.noise import patterns
-from training.synthetic.photograph import as_stored, draw_background, draw_cover, jpeg, png
+from training.synthetic.photograph import as_stored, draw_background, draw_cover
 from training.synthetic.population import Face, Population
 from training.synthetic.skin import Skin
 from training.synthetic.style import Style, draw_style
