@@ -5,12 +5,15 @@ Neither torchvision nor timm is imported. All take any picture size from 32 px.
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 
-def backbone(name: str) -> ResNet | MobileNetV2:
-    """A backbone by name, with fresh weights; `channels` is the length of its output.
+def backbone(name: str) -> ResNet | MobileNetV2 | KeypointResNet:
+    """A backbone by name, with fresh weights; `channels` is the length of its output, which begins with the places of
+    `points` points.
 
     Raises:
         ValueError: no backbone of that name.
@@ -38,7 +41,7 @@ class ResNet(nn.Module):
                 channels = width * block.expansion
             layers.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = layers
-        self.channels = channels
+        self.channels, self.points = channels, 0
         _initialise(self)
 
     def forward(self, images: Float[Tensor, "batch 3 H W"]) -> Float[Tensor, "batch channels"]:
@@ -103,11 +106,72 @@ class MobileNetV2(nn.Module):
                 channels = width
         layers.append(_conv_bn(channels, 1280, 1))
         self.features = nn.Sequential(*layers)
-        self.channels = 1280
+        self.channels, self.points = 1280, 0
         _initialise(self)
 
     def forward(self, images: Float[Tensor, "batch 3 H W"]) -> Float[Tensor, "batch channels"]:
         return self.features(images).mean((-2, -1))
+
+
+class KeypointResNet(nn.Module):
+    """A narrow ResNet18 that also says where it sees things: a spatial softmax over maps of its feature pyramid.
+
+    A mean over the picture forgets places, and a network that ends with one learns slowly where a lip is. Here every
+    point has a map at an eighth of the picture's resolution; its expected place under the map's softmax is a feature
+    (Finn et al. 2016, "Deep spatial autoencoders"), and so is what the pyramid shows there (Lin et al. 2017).
+
+    Attributes:
+        points: how many there are. Their places lead the output: x, y of each, [−1, 1] over the picture.
+    """
+
+    def __init__(self, width: int = 32, lateral: int = 64, points: int = 256) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 7, 2, 3, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, 1),
+        )
+        widths = [width << stage for stage in range(4)]
+        stages, channels = [], width
+        for stage, wide in enumerate(widths):
+            stages.append(nn.Sequential(BasicBlock(channels, wide, 1 if stage == 0 else 2), BasicBlock(wide, wide, 1)))
+            channels = wide
+        self.stages = nn.ModuleList(stages)
+        self.lateral = nn.ModuleList([nn.Conv2d(wide, lateral, 1) for wide in widths[1:]])
+        self.mix = nn.Sequential(
+            nn.BatchNorm2d(lateral),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(lateral, lateral, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(lateral),
+            nn.ReLU(inplace=True),
+        )
+        self.maps = nn.Conv2d(lateral, points, 1)
+        self.looks = nn.Conv2d(lateral, points, 1)
+        self.points = points
+        self.channels = 3 * points + channels
+        _initialise(self)
+
+    def forward(self, images: Float[Tensor, "batch 3 H W"]) -> Float[Tensor, "batch channels"]:
+        x = self.stem(images)
+        levels = []
+        for stage in self.stages:
+            x = stage(x)
+            levels.append(x)
+        pyramid = self.lateral[2](levels[3])
+        for lateral, level in ((self.lateral[1], levels[2]), (self.lateral[0], levels[1])):
+            pyramid = interpolate(pyramid, level.shape[-2:]) + lateral(level)
+        pyramid = self.mix(pyramid)
+        weights = self.maps(pyramid).float().flatten(2).softmax(-1).unflatten(-1, pyramid.shape[-2:])
+        columns, rows = (_centres(size, weights) for size in (weights.shape[-1], weights.shape[-2]))
+        places = torch.stack([weights.sum(-2) @ columns, weights.sum(-1) @ rows], dim=-1)
+        looks = (self.looks(pyramid).float() * weights).sum((-2, -1))
+        return torch.cat([places.flatten(1), looks, levels[3].float().mean((-2, -1))], dim=1)
+
+
+def _centres(count: int, like: Tensor) -> Float[Tensor, "N"]:
+    """Of the cells of a map, [−1, 1] over its picture."""
+    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) * (2 / count) - 1
 
 
 class InvertedResidual(nn.Module):
@@ -159,4 +223,5 @@ BACKBONES = {
     "resnet34": lambda: ResNet(BasicBlock, (3, 4, 6, 3)),
     "resnet18": lambda: ResNet(BasicBlock, (2, 2, 2, 2)),
     "mobilenetv2": MobileNetV2,
+    "keypoints": KeypointResNet,
 }

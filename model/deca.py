@@ -67,6 +67,8 @@ class CoarseCodes:
         light: spherical harmonics by colour, camera axes.
         camera: of the crop.
         excess: how far the network's expression lay outside of the head's range, in its units; signed.
+        points: where the backbone sees its points, [−1, 1] over the picture; the first 68 are iBUG's where it was
+            trained so. None where the backbone has none.
     """
 
     face: FaceParams
@@ -74,6 +76,7 @@ class CoarseCodes:
     light: Float[Tensor, "batch 9 3"]
     camera: CropCamera
     excess: Float[Tensor, "batch E"]
+    points: Float[Tensor, "batch P 2"] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class DECA(nn.Module):
 
     Attributes:
         coarse_sizes: lengths of shape, albedo, expression, pose and jaw, camera, light and, where estimated, eyes.
+        coarse_points: how many points E_c's backbone sees; they follow the codes.
         code_mean, code_spread: of E_c's codes, in that order; 0 and 1 unless weights say otherwise.
 
     Args:
@@ -163,7 +167,8 @@ class DECA(nn.Module):
         self.coarse_sizes = (config.shape, config.albedo, config.expression, 6, 3, 27) + (6,) * config.gaze
         self.register_buffer("code_mean", torch.zeros(sum(self.coarse_sizes)), persistent=config.normalised)
         self.register_buffer("code_spread", torch.ones(sum(self.coarse_sizes)), persistent=config.normalised)
-        self.coarse_encoder = Encoder(sum(self.coarse_sizes), config.backbone)
+        self.coarse_encoder = Encoder(sum(self.coarse_sizes), config.backbone, seen=True)
+        self.coarse_points = self.coarse_encoder.points
         self.detail_encoder = Encoder(config.detail, config.backbone)
         self.detail_decoder = DetailDecoder(3 + config.expression + config.detail)
 
@@ -175,7 +180,8 @@ class DECA(nn.Module):
 
     def encode_coarse(self, images: Float[Tensor, "batch 3 H W"]) -> CoarseCodes:
         """E_c: crops, RGB in [0, 1], to codes."""
-        codes = self.coarse_encoder(self._resampled(images)).float()
+        output = self.coarse_encoder(self._resampled(images)).float()
+        codes, points = output.split([sum(self.coarse_sizes), 2 * self.coarse_points], dim=-1)
         if self.config.normalised:
             codes = self.code_mean + self.code_spread * codes
         shape, albedo, free, pose, camera, light, *eyes = codes.split(self.coarse_sizes, dim=-1)
@@ -189,7 +195,8 @@ class DECA(nn.Module):
             eyes=eyes[0] if eyes else codes.new_zeros(len(codes), 6),
         )
         camera = CropCamera(camera[:, 0], camera[:, 1:])
-        return CoarseCodes(face, albedo, light.unflatten(-1, (9, 3)), camera, free - expression.detach())
+        seen = points.unflatten(-1, (-1, 2)) if self.coarse_points else None
+        return CoarseCodes(face, albedo, light.unflatten(-1, (9, 3)), camera, free - expression.detach(), seen)
 
     def encode_detail(self, images: Float[Tensor, "batch 3 H W"]) -> Float[Tensor, "batch D"]:
         """E_d: crops, RGB in [0, 1], to detail codes."""

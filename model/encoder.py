@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -13,16 +14,23 @@ HIDDEN = 1024
 class Encoder(nn.Module):
     """A backbone and two linear layers; no activation on the output.
 
+    Attributes:
+        points: how many points follow the code, x and y of each; 0 unless asked for.
+
     Args:
         outputs: length of the code.
         architecture: a backbone by name; the paper's is ``resnet50``.
+        seen: whether to say where the backbone sees its points, if it has any.
     """
 
-    def __init__(self, outputs: int, architecture: str = "resnet50") -> None:
+    def __init__(self, outputs: int, architecture: str = "resnet50", seen: bool = False) -> None:
         super().__init__()
         self.encoder = backbone(architecture)
+        self.points = self.encoder.points if seen else 0
         self.layers = nn.Sequential(nn.Linear(self.encoder.channels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))
 
     def forward(self, images: Float[Tensor, "batch 3 H W"]) -> Float[Tensor, "batch codes"]:
         """Crops of 224², RGB in [0, 1] as they are: no mean is subtracted."""
-        return self.layers(self.encoder(images))
+        features = self.encoder(images)
+        codes = self.layers(features)
+        return torch.cat([codes.float(), features[:, : 2 * self.points]], dim=1) if self.points else codes

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.backbones import BACKBONES, backbone
+from model.backbones import BACKBONES, KeypointResNet, backbone
 from model.detail_decoder import DetailDecoder
 from model.encoder import Encoder
 
@@ -22,6 +22,45 @@ def test_backbones_have_torchvisions_sizes(name: str, channels: int, weights: in
         network = backbone(name)
     assert network.channels == channels
     assert sum(parameter.numel() for parameter in network.parameters()) == weights
+
+
+def test_points_lie_where_their_maps_are_bright() -> None:
+    network = backbone("keypoints").eval()
+    assert isinstance(network, KeypointResNet)
+    kept: list[torch.Tensor] = []
+    network.maps.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    images = torch.rand(2, 3, 96, 64)
+    features = network(images)
+    assert features.shape == (2, network.channels)
+    places = features[:, : 2 * network.points].unflatten(1, (-1, 2))
+    logits = kept[0].double()  # 12 rows, 8 columns
+    weights = (logits - logits.amax((-2, -1), keepdim=True)).exp()
+    x = torch.linspace(-7 / 8, 7 / 8, 8, dtype=torch.float64)
+    y = torch.linspace(-11 / 12, 11 / 12, 12, dtype=torch.float64)
+    total = weights.sum((-2, -1))
+    expected = torch.stack([(weights * x).sum((-2, -1)), (weights * y[:, None]).sum((-2, -1))], -1) / total[..., None]
+    torch.testing.assert_close(places.double(), expected, atol=1e-5, rtol=0)
+    network.maps.register_forward_hook(lambda module, inputs, output: _one_cell(output, row=9, column=1))
+    places = network(images)[:, : 2 * network.points].unflatten(1, (-1, 2))
+    torch.testing.assert_close(places[..., 0], torch.full_like(places[..., 0], -5 / 8))
+    torch.testing.assert_close(places[..., 1], torch.full_like(places[..., 1], 7 / 12))
+
+
+def _one_cell(maps: torch.Tensor, row: int, column: int) -> torch.Tensor:
+    only = torch.full_like(maps, -100.0)
+    only[..., row, column] = 100.0
+    return only
+
+
+def test_an_encoder_gives_its_points_when_asked() -> None:
+    with_points, without = Encoder(7, "keypoints", seen=True).eval(), Encoder(7, "keypoints").eval()
+    without.load_state_dict(with_points.state_dict())
+    images = torch.rand(2, 3, 64, 64)
+    codes = with_points(images)
+    assert codes.shape == (2, 7 + 2 * with_points.points)
+    torch.testing.assert_close(without(images), codes[:, :7])
+    assert (codes[:, 7:].abs() <= 1).all()
+    assert Encoder(7, "resnet18", seen=True).points == 0
 
 
 def test_names_are_torchvisions() -> None:

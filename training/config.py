@@ -27,7 +27,7 @@ class ModelConfig:
     """
 
     head: str = "openhead"
-    backbone: Literal["resnet50", "resnet34", "resnet18", "mobilenetv2"] = "resnet50"
+    backbone: Literal["resnet50", "resnet34", "resnet18", "mobilenetv2", "keypoints"] = "resnet50"
     resolution: int = 224
     uv_size: int = 256
     detail: int = 128
@@ -79,6 +79,7 @@ class LossWeights:
         excess: expression outside of the head's range; for heads with one. Not in the paper.
         gaze: regulariser of the eyeballs' rotations; for networks that estimate them. Not in the paper.
         labels: codes against known ones (rendered faces, fits); not in the paper.
+        points: where the backbone sees iBUG's points; for backbones that have points. Not in the paper.
         detail_photometric, mrf, symmetry, displacement, shading: eq. 12 to 15 and the smoothness of the shading.
     """
 
@@ -94,6 +95,7 @@ class LossWeights:
     excess: float = 0.1
     gaze: float = 0.01
     labels: float = 0.0
+    points: float = 0.0
     detail_photometric: float = 2.0
     mrf: float = 0.1
     symmetry: float = 0.005

@@ -224,7 +224,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="build the shipped head from MakeHuman's data")
     parser.add_argument("--out", type=Path, default=DEFAULT_PATH, help=f"the file to write (default {DEFAULT_PATH})")
-    parser.add_argument("--albedo", default="built", help="built (default), learned, open, or a file")
+    parser.add_argument("--albedo", default="open", help="open (default), built, learned, or a file")
     options = parser.parse_args(arguments)
     learned = None
     if options.albedo != "built":

@@ -18,7 +18,7 @@ from training.config import LossWeights, StageConfig, TrainConfig
 from training.data.sample import Batch
 from training.stages.base import Stage
 from training.stages.labelled import LabelLosses
-from training.stages.terms import landmark_losses, prior_losses, weighted
+from training.stages.terms import landmark_losses, prior_losses, seen_losses, weighted
 
 
 class CoarseLearning(Stage):
@@ -60,9 +60,10 @@ class CoarseLearning(Stage):
         return codes
 
     def code_terms(self, codes: CoarseCodes, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Regularisers, and known codes where there are any."""
+        """Regularisers, what the backbone's points learn, and known codes where there are any."""
         limits = self.deca.head.asset.expression_range
         terms = weighted(self.weights, prior_losses(codes, limits, self.deca.config.gaze))
+        terms |= weighted(self.weights, seen_losses(codes, batch))
         if self.labels is not None:
             losses = self.labels(self.deca, codes, batch.labels)
             terms |= {name: self.weights.labels * loss for name, loss in losses.items()}

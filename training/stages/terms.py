@@ -33,6 +33,14 @@ def landmark_losses(projected: Float[Tensor, "batch 68 2"], batch: Batch) -> dic
     }
 
 
+def seen_losses(codes: CoarseCodes, batch: Batch) -> dict[str, Loss]:
+    """What a backbone that sees points learns from the landmarks: its first 68 points are they (eq. 6's weights)."""
+    points = codes.points
+    if points is None:
+        return {}
+    return {"points": lambda: landmark_loss(points[:, :68], batch.landmarks, batch.visible)}
+
+
 def prior_losses(codes: CoarseCodes, limits: tuple[float, float] | None, gaze: bool) -> dict[str, Loss]:
     """The regularisers of the coarse codes.
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tracker.command import Parser, run
 from tracker.progress import Progress
 from training.synthetic.make import Recipe, write_faces
+from training.synthetic.population import MOST_YAW
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,10 +29,20 @@ def _command(argv: Sequence[str]) -> int:
     parser.add_argument("--per-identity", type=int, default=1, metavar="K", help="pictures of one person (default 1)")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes (default 1)")
     parser.add_argument("--backgrounds", default="", metavar="DIR", help="photographs to put behind the faces")
+    parser.add_argument("--plain", action="store_true", help="no hair, glasses, hands, wrinkles, camera")
+    parser.add_argument("--turned", type=float, default=MOST_YAW, metavar="DEG", help=f"most yaw ({MOST_YAW:g})")
     parser.add_argument("--head", default="openhead", help="openhead, or a head's path")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run; it does so anyway")
     options = parser.parse(argv)
-    recipe = Recipe(options.head, options.seed, options.size, options.per_identity, options.backgrounds)
+    recipe = Recipe(
+        options.head,
+        options.seed,
+        options.size,
+        options.per_identity,
+        options.backgrounds,
+        options.plain,
+        options.turned,
+    )
     start = time.perf_counter()
     with Progress("synthetic") as progress:
         made = write_faces(options.out, options.count, recipe, options.jobs, progress)

@@ -16,8 +16,8 @@ from model.io.assets import load_head
 from training.data.sample import Sample
 from training.data.shards import ShardWriter
 from training.synthetic.photograph import list_backgrounds
-from training.synthetic.population import Population
-from training.synthetic.render import Renderer
+from training.synthetic.population import MOST_YAW, Population
+from training.synthetic.render import PLAIN, Renderer
 
 _CHUNK = 8  # faces that a worker makes at a time
 _PATIENCE = 120.0  # seconds of work that a killed process may lose
@@ -35,6 +35,8 @@ class Recipe:
         size: side of the pictures, px.
         per_identity: pictures of one person.
         backgrounds: folder of photographs to put behind the faces; painted backgrounds when empty.
+        plain: nothing but the head of the codes under its light before a background: no hair, no glasses, no camera.
+        turned: most degrees of yaw, to either side; pitch and roll are drawn from as much less.
     """
 
     head: str = "openhead"
@@ -42,6 +44,8 @@ class Recipe:
     size: int = 256
     per_identity: int = 1
     backgrounds: str = ""
+    plain: bool = False
+    turned: float = MOST_YAW
 
     def renderer(self) -> Renderer:
         """What makes the faces.
@@ -50,8 +54,8 @@ class Recipe:
             ValueError: a setting out of range, an unusable head, no backgrounds where some were named.
         """
         photographs = list_backgrounds(self.backgrounds) if self.backgrounds else ()
-        population = Population(load_head(self.head), self.seed, self.per_identity)
-        return Renderer(population, self.size, photographs)
+        population = Population(load_head(self.head), self.seed, self.per_identity, self.turned)
+        return Renderer(population, self.size, photographs, PLAIN if self.plain else None)
 
 
 def write_faces(

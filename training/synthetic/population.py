@@ -14,7 +14,9 @@ from model.asset import HeadAsset
 from model.params import FaceParams
 from training.synthetic.expressions import draw_expression
 
-_YAW, _PITCH, _ROLL = np.deg2rad([80.0, 35.0, 30.0])
+MOST_YAW = 80.0
+"""Degrees."""
+_YAW, _PITCH, _ROLL = np.deg2rad([MOST_YAW, 35.0, 30.0])
 _GAZE_SIDE, _GAZE_UP = 0.55, 0.40  # radians
 
 
@@ -40,19 +42,23 @@ class Population:
         asset: the head; its expression units should carry ARKit names.
         seed: of everything random.
         per_identity: faces k · per_identity … are of one person.
+        turned: most degrees of yaw; pitch and roll are drawn from as much less.
 
     Raises:
-        ValueError: the head has no named expression units, or `per_identity` is not positive.
+        ValueError: the head has no named expression units, `per_identity` is not positive, or `turned` out of range.
     """
 
-    def __init__(self, asset: HeadAsset, seed: int = 0, per_identity: int = 1) -> None:
+    def __init__(self, asset: HeadAsset, seed: int = 0, per_identity: int = 1, turned: float = MOST_YAW) -> None:
         if not asset.expression_names:
             raise ValueError(f"head {asset.name} has no named expression units; use openhead")
         if per_identity < 1:
             raise ValueError(f"images per identity is {per_identity}, expected 1 or more")
         self.asset = asset
         self.seed = seed
+        if not 0 < turned <= MOST_YAW:
+            raise ValueError(f"most degrees of yaw are {turned:g}, expected above 0, at most {MOST_YAW:g}")
         self.per_identity = per_identity
+        self._share = turned / MOST_YAW
         self._identity = lru_cache(maxsize=4)(self._draw_identity)
 
     def rng(self, purpose: int, number: int) -> np.random.Generator:
@@ -65,7 +71,7 @@ class Population:
         shape, albedo = self._identity(number)
         rng = self.rng(1, k)
         expression, opening = draw_expression(rng, self.asset.expression_names)
-        rotation = draw_pose(rng)
+        rotation = draw_pose(rng, self._share)
         eyes, down = draw_gaze(rng, rotation)
         self._couple_lids(expression, down)
         jaw = np.array([opening, *(0.012 * rng.standard_normal(2))])
@@ -97,15 +103,19 @@ class Population:
                     expression[index] = min(1.0, expression[index] + amount)
 
 
-def draw_pose(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
-    """Head space to camera axes: roll after yaw after pitch; most faces look about into the camera, some far away."""
+def draw_pose(rng: np.random.Generator, share: float = 1.0) -> Float[np.ndarray, "3 3"]:
+    """Head space to camera axes: roll after yaw after pitch; most faces look about into the camera, some far away.
+
+    Args:
+        share: of the whole range, for all three angles.
+    """
     while True:
         yaw = rng.uniform(-_YAW, _YAW) if rng.random() < 0.3 else rng.normal(0.0, np.deg2rad(22))
         pitch = rng.normal(0.0, np.deg2rad(rng.choice([8.0, 16.0])))
         roll = rng.normal(0.0, np.deg2rad(rng.choice([5.0, 13.0])))
         if abs(yaw) <= _YAW and abs(pitch) <= _PITCH and abs(roll) <= _ROLL:
             break
-    y, p, r = (torch.tensor(angle, dtype=torch.float64) for angle in (yaw, pitch, roll))
+    y, p, r = (torch.tensor(share * angle, dtype=torch.float64) for angle in (yaw, pitch, roll))
     return roma.euler_to_rotmat("ZYX", torch.stack([r, y, p])).numpy()
 
 
