@@ -183,6 +183,13 @@ def test_weights_of_another_head_or_size_are_refused(capsys, trained, tmp_path):
     assert not (tmp_path / "out" / "pretrain").exists()
 
 
+def test_weights_learned_at_another_resolution_go_on(trained, tmp_path):
+    own = str(trained / "out" / "pretrain" / "best.safetensors")
+    argv = ["--config", str(trained / "c.yaml"), "out", str(tmp_path / "out"), "model.start", own]
+    assert main([*argv, "model.resolution", "40", "pretrain.steps", "1"]) == 0
+    assert read_checkpoint(tmp_path / "out" / "pretrain" / "best.safetensors").config.resolution == 40
+
+
 def test_a_loss_that_is_no_number_ends_with_status_1(capsys, config, tmp_path, monkeypatch):
     from training.stages.pretrain import PretrainStage
 

@@ -197,6 +197,8 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["--out", out, "--count", "2", "--jobs", "0"], "jobs is 0"),
         (["--out", out + "2", "--count", "2", "--size", "8"], "size is 8"),
         (["--out", out + "2", "--count", "2", "--per-identity", "0"], "images per identity is 0"),
+        (["--out", out, "--count", "2", "--size", "64", "--plain"], "use another folder"),
+        (["--out", out + "2", "--count", "2", "--turned", "90"], "most degrees of yaw are 90"),
         (["--out", out + "2", "--count", "2", "--backgrounds", str(tmp_path / "none")], "no such folder"),
         (["--out", out + "2", "--count", "2", "--backgrounds", out], "holds no pictures"),
     ):
@@ -204,6 +206,19 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1
     assert not Path(out + "2").exists()
+
+
+def test_plain_faces_show_their_codes_and_nothing_else(tmp_path: Path) -> None:
+    recipe = Recipe("openhead", 5, SIZE, 2, plain=True, turned=30.0)
+    renderer = recipe.renderer()
+    assert renderer.additions == PLAIN
+    write_faces(tmp_path / "plain", 2, recipe)
+    sample = Shards(tmp_path / "plain")[1]
+    assert sample.labels is not None
+    torch.testing.assert_close(sample.labels.face.pose, renderer.population.face(1).params.pose)
+    full = Recipe("openhead", 5, SIZE, 2).renderer().population.face(1).params
+    assert roma.rotvec_geodesic_distance(full.pose, sample.labels.face.pose) > 0.01
+    torch.testing.assert_close(full.shape, sample.labels.face.shape)
 
 
 def test_backgrounds_are_the_users(openhead: HeadAsset, tmp_path: Path) -> None:
@@ -265,6 +280,9 @@ def test_population_is_like_people(openhead: HeadAsset) -> None:
     np.testing.assert_allclose(R @ R.transpose(0, 2, 1), np.tile(np.eye(3), (2000, 1, 1)), atol=1e-9)
     assert np.abs(yaw).max() < 91 and (np.abs(yaw) > 60).mean() > 0.04 and (np.abs(yaw) < 25).mean() > 0.4
     assert abs(yaw.mean()) < 3
+
+    few = np.stack([draw_pose(rng, 0.25) for _ in range(500)])
+    assert 15 < np.abs(np.rad2deg(np.arctan2(few[:, 0, 2], few[:, 2, 2]))).max() < 20.2
 
     turned = draw_pose(np.random.default_rng(0)) * 0 + roma.rotvec_to_rotmat(torch.tensor([0.0, 0.4, 0.0])).numpy()
     gaze = np.stack([draw_gaze(np.random.default_rng(seed), turned)[0] for seed in range(400)])
