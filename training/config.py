@@ -20,7 +20,8 @@ class ModelConfig:
         uv_size: texels on a side of the albedo and of the detailed surface's maps.
         detail: length of the detail code.
         curved: whether triangles are rounded before they are displaced.
-        start: weights to begin with, a .safetensors, learned at any resolution; the run's own previous stage when empty.
+        start: weights to begin with, a .safetensors, learned at any resolution; those of the run's own previous stage
+            when empty.
         gaze: whether E_c also estimates the eyeballs' rotations.
         normalised: whether E_c learns codes in units of their usual spread (`training.stages.start`); the paper's does
             not, and learns the camera slowly for it. The codes that come out are the same.

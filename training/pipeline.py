@@ -25,6 +25,7 @@ from training.data.sample import Batch
 from training.interrupt import Stop
 from training.log import Journal
 from training.loop import Task, seed_of, train
+from training.memory import keep_memory
 from training.schedule import steps_of
 from training.stages import build_stage
 from training.stages.start import new_deca
@@ -88,6 +89,7 @@ def run_stages(
     team = Team() if team is None else team
     stop = Stop() if stop is None else stop
     check(config, resume)
+    keep_memory()
     say = Journal(Path(config.out), writes=team.first, shows=team.world == 1)
     device = choose_device(config) if device is None else device
     asset = load_head(config.model.head)

@@ -31,12 +31,13 @@ from torch import nn
 
 import model.views
 from model.io.assets import load_head
-from training.config import ModelConfig, StageName, TrainConfig
+from training.config import ModelConfig, Precision, StageName, TrainConfig
 from training.data.faces import Faces
 from training.data.loader import Crops, loader
 from training.data.order import Order
 from training.ema import Average
 from training.loop import to_device
+from training.memory import keep_memory
 from training.pipeline import ORDER
 from training.stages import build_stage
 from training.stages.start import new_deca
@@ -152,6 +153,28 @@ def run(name: StageName, config: TrainConfig, crops: Crops, device: torch.device
     return steps * images / total, steps * images / data
 
 
+def prepared(
+    base: TrainConfig, name: StageName, precision: Precision, faces: Faces, device: torch.device
+) -> tuple[TrainConfig, Crops]:
+    """Settings and data of a stage."""
+    settings = getattr(base, name)
+    if device.type == "cpu":
+        subjects, images = CPU_BATCHES[name]
+        settings = dataclasses.replace(settings, subjects=subjects, images=images)
+    data = dataclasses.replace(base.data, held_out=0.0)
+    config = dataclasses.replace(base, precision=precision, data=data, **{name: settings})
+    order = Order(faces, data, settings, seed=0)
+    return config, Crops(faces, order, load_head(config.model.head), data, config.model.resolution, seed=0)
+
+
+def compare_memory(config: TrainConfig, crops: Crops, device: torch.device, steps: int) -> None:
+    """Prints what it brings that the process keeps its memory (`training.memory`); it does from then on."""
+    before, _ = run("pretrain", config, crops, device, steps)
+    kept = keep_memory()
+    after, _ = run("pretrain", config, crops, device, steps)
+    print(f"\nmemory {'kept' if kept else 'cannot be kept'}: {after / before:.2f} × the images/s of pretrain above")
+
+
 def keeps_up(crops: Crops, rate: float, most: int) -> None:
     """Prints the fewest loading processes with which the loader is fast enough."""
     images = len(crops[0].keys)
@@ -189,16 +212,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_faces(Path(folder), options.faces, Recipe(per_identity=4), jobs=cores, report=lambda *_: None)
         faces = Faces([folder], asset.name)
+        if device.type == "cpu":
+            compare_memory(*prepared(base, "pretrain", "bfloat16", faces, device), device, options.steps)
         for precision in ("float32", "bfloat16"):
             for name in ORDER:
-                settings = dataclasses.replace(getattr(base, name))
-                if device.type == "cpu":
-                    subjects, images = CPU_BATCHES[name]
-                    settings = dataclasses.replace(settings, subjects=subjects, images=images)
-                data = dataclasses.replace(base.data, held_out=0.0)
-                config = dataclasses.replace(base, precision=precision, data=data, **{name: settings})
-                order = Order(faces, data, settings, seed=0)
-                crops = Crops(faces, order, asset, data, config.model.resolution, seed=0)
+                config, crops = prepared(base, name, precision, faces, device)
                 rate, alone = run(name, config, crops, device, options.steps)
                 if options.busy:
                     verdict = "reached" if alone >= GOAL * rate else "missed"
