@@ -14,6 +14,9 @@ RESOLUTION = 224
 SCALE = 1.25
 """Room around the face at inference."""
 
+TRAINED_SCALE = 1.6
+"""Side of a crop over the mean side of the landmarks' box, amid the range that the networks are trained on, 1.4–1.8."""
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -32,6 +35,12 @@ def crop_of_landmarks(points: Float[Tensor, "*batch N 2"], scale: float = SCALE)
     """The crop around 68 landmarks, px: 1.1 times the mean side of their box, about its centre, times `scale`."""
     low, high = points.amin(-2), points.amax(-2)
     return Crop((low + high) / 2, 1.1 * scale * (high - low).mean(-1))
+
+
+def trained_crop(points: Float[Tensor, "*batch N 2"]) -> Crop:
+    """The crop around 68 landmarks, px, that lies amid those of the training: `TRAINED_SCALE`."""
+    low, high = points.amin(-2), points.amax(-2)
+    return Crop((low + high) / 2, TRAINED_SCALE * (high - low).mean(-1))
 
 
 def crop_of_box(box: Float[Tensor, "*batch 4"], scale: float = SCALE) -> Crop:

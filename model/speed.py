@@ -68,6 +68,16 @@ def accelerate(deca: DECA, engine: str = "auto", half: bool = False) -> DECA:
     return fast
 
 
+def has_bfloat16(device: torch.device | str) -> bool:
+    """Whether arithmetic in bfloat16 is quicker than in float32 there."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # PyTorch has no public name for it; without this one we do without.
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return kind == "cpu" and known is not None and bool(known())
+
+
 class TorchNetwork(nn.Module):
     """A network with its channels last in memory, in bfloat16 if wanted."""
 

@@ -29,9 +29,11 @@ _NEVER = 1e6
 class _Face:
     """A face while the video goes by: the frames in which it was seen."""
 
+    number: int
     frames: list[int] = field(default_factory=list)
     points: list[np.ndarray] = field(default_factory=list)  # float32, the chosen points only
     confidence: list[float] = field(default_factory=list)
+    found: list[int] = field(default_factory=list)
     centre: np.ndarray = field(default_factory=lambda: np.zeros(2))
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
     size: float = 1.0
@@ -67,9 +69,13 @@ class Associator:
         self._shot: list[int] = []
         self._faces: list[_Face] = []
         self._scheme: str | None = None
+        self._count = 0
 
-    def push(self, frame: Frame, detections: Sequence[Detection], shot: int = 0) -> None:
+    def push(self, frame: Frame, detections: Sequence[Detection], shot: int = 0) -> list[int]:
         """Add a frame and what was found in it; frames in order, without holes in between.
+
+        Returns:
+            whose face each detection is: a number that stays with a face while the video goes by.
 
         Args:
             frame: the frame; its picture is not kept.
@@ -81,21 +87,22 @@ class Associator:
         self._time.append(frame.time)
         self._shot.append(shot)
         if not detections:
-            return
+            return []
         self._scheme = detections[0].scheme
         open_faces = [face for face in self._faces if self._may_continue(face, row)]
-        taken: set[int] = set()
+        owner: dict[int, _Face] = {}
         if open_faces:
             costs = np.array([[self._cost(face, found, row) for found in detections] for face in open_faces])
             for i, j in zip(*linear_sum_assignment(costs), strict=True):
                 if costs[i, j] < _NEVER:
-                    self._extend(open_faces[i], detections[j], row)
-                    taken.add(int(j))
+                    owner[int(j)] = open_faces[i]
         for j, found in enumerate(detections):
-            if j not in taken:
-                face = _Face()
-                self._faces.append(face)
-                self._extend(face, found, row)
+            if j not in owner:
+                owner[j] = _Face(len(self._faces))
+                self._faces.append(owner[j])
+            self._extend(owner[j], found, row, self._count + j)
+        self._count += len(detections)
+        return [owner[j].number for j in range(len(detections))]
 
     def _may_continue(self, face: _Face, row: int) -> bool:
         return self._time[row] - self._time[face.frames[-1]] <= self._gap
@@ -113,7 +120,7 @@ class Associator:
         far = min(_distance(expected, face.size, centre, size), _distance(face.centre, face.size, centre, size))
         return far if far < min(_FARTHEST + _DRIFT * (missing - 1), 2 * _FARTHEST) else _NEVER
 
-    def _extend(self, face: _Face, found: Detection, row: int) -> None:
+    def _extend(self, face: _Face, found: Detection, row: int, count: int) -> None:
         centre, size = _place(found)
         together = bool(face.frames) and self._shot[face.frames[-1]] == self._shot[row]
         face.velocity = (centre - face.centre) / (row - face.frames[-1]) if together else np.zeros(2)
@@ -122,6 +129,7 @@ class Associator:
         points = found.points if self._keep is None else found.points[self._keep]
         face.points.append(np.asarray(points, np.float32))
         face.confidence.append(found.confidence)
+        face.found.append(count)
 
     def finish(self) -> list[Observations]:
         """The faces, by total time on screen, longest first: the index in the list is the face's id."""
@@ -148,10 +156,12 @@ class Associator:
         seen[rows] = True
         confidence = np.zeros(length)
         confidence[rows] = face.confidence
+        found = np.full(length, -1)
+        found[rows] = face.found
         span = slice(first, last + 1)
         assert self._scheme is not None
         columns = (frame[span], time[span], shot[span], points, seen, confidence)
-        return Observations(*columns, scheme=self._scheme, size=self._size, kept=self._keep)
+        return Observations(*columns, scheme=self._scheme, size=self._size, kept=self._keep, found=found)
 
 
 def _place(found: Detection) -> tuple[Float[np.ndarray, "2"], float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -59,6 +59,7 @@ class Observations:
         scheme: as in `Detection`.
         size: width, height of the video, px.
         kept: which points of the scheme `points` holds; None is all. An hour of all 478 would take 340 MB.
+        found: which detection each row is, counted over the whole video; −1 where not seen. None where nobody counted.
     """
 
     frame: Int[np.ndarray, "T"]
@@ -70,6 +71,7 @@ class Observations:
     scheme: str
     size: tuple[int, int]
     kept: Int[np.ndarray, "N"] | None = None
+    found: Int[np.ndarray, "T"] | None = None
 
     def of_scheme(self, rows: Int[np.ndarray, "R"]) -> Float[np.ndarray, "R M 2"]:
         """The points of some rows at their places in the scheme, px; points that were not kept are zero."""
@@ -78,3 +80,50 @@ class Observations:
         spread = np.zeros((len(rows), POINTS_OF_SCHEME[self.scheme], 2), self.points.dtype)
         spread[:, self.kept] = self.points[rows]
         return spread
+
+
+def ibug68(face: Detection) -> Float[np.ndarray, "68 2"]:
+    """The detection's iBUG points, px; of MediaPipe's the nearest ones."""
+    return face.points[MEDIAPIPE_OF_IBUG] if face.scheme == "mediapipe478" else face.points
+
+
+@dataclass(frozen=True)
+class FaceCodes:
+    """What a network sees of faces, one row each, float32; about 1 kB a row.
+
+    Attributes:
+        encoded: false where no network looked; such rows are zero.
+        shape, albedo: identity, standard deviations.
+        expression: in the head's range.
+        pose, jaw: axis-angle, radians; `pose` is head to camera.
+        eyes: left, right eyeball, axis-angle, radians.
+        camera: s (px/m), tx, ty (px) of the full frame.
+        light: spherical harmonics by colour, camera axes.
+        size: mean side of the box of the detector's 68 landmarks, px.
+        detail: DECA's detail code δ.
+        detailed: which rows have one: it is looked at in few frames.
+    """
+
+    encoded: Bool[np.ndarray, "T"]
+    shape: Float[np.ndarray, "T S"]
+    expression: Float[np.ndarray, "T E"]
+    pose: Float[np.ndarray, "T 3"]
+    jaw: Float[np.ndarray, "T 3"]
+    eyes: Float[np.ndarray, "T 6"]
+    camera: Float[np.ndarray, "T 3"]
+    albedo: Float[np.ndarray, "T A"]
+    light: Float[np.ndarray, "T 9 3"]
+    size: Float[np.ndarray, "T"]
+    detail: Float[np.ndarray, "T D"]
+    detailed: Bool[np.ndarray, "T"]
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def at(self, rows: Int[np.ndarray, "R"]) -> FaceCodes:
+        """Some rows; a negative number gives a row that is not encoded."""
+        outside = rows < 0
+        picked = {f.name: getattr(self, f.name)[np.maximum(rows, 0)] for f in fields(FaceCodes)}
+        for array in picked.values():
+            array[outside] = 0
+        return FaceCodes(**picked)

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from model.asset import HeadAsset
 from model.deca import DECA, DECAConfig
+from model.errors import NetworkErrors
 
 SCHEMA = "decatrack-weights/1"
 
@@ -42,11 +43,24 @@ class Checkpoint:
         config: sizes and backbone.
         head: name of the head that they were trained for, e.g. ``flame-2020``.
         state: of a `DECA`, float32.
+        errors: of E_c, where they were measured (`python -m training.evaluate errors`).
     """
 
     config: DECAConfig
     head: str
     state: Mapping[str, Tensor]
+    errors: NetworkErrors | None = None
+
+
+def shipped_weights(asset: HeadAsset, name: str = "") -> Path | None:
+    """Where the weights for a head lie that come with the package; None where none do.
+
+    Args:
+        name: a second set, e.g. ``open``.
+    """
+    family = asset.name.split("-")[0]
+    path = _assets() / f"{family}-{name}.safetensors" if name else _assets() / f"{family}.safetensors"
+    return path if path.is_file() else None
 
 
 def load_deca(name_or_path: str | Path, asset: HeadAsset, uv_size: int = 256) -> DECA:
@@ -60,14 +74,22 @@ def load_deca(name_or_path: str | Path, asset: HeadAsset, uv_size: int = 256) ->
         ValueError: no such weights, or they are not for this head, or not those of these networks (each missing,
             unknown and mismatched name is listed).
     """
-    checkpoint = read_checkpoint(name_or_path)
+    return build_deca(read_checkpoint(name_or_path), asset, uv_size, str(name_or_path))
+
+
+def build_deca(checkpoint: Checkpoint, asset: HeadAsset, uv_size: int = 256, label: str = "checkpoint") -> DECA:
+    """A DECA with the weights of a checkpoint, in evaluation mode.
+
+    Raises:
+        ValueError: as `load_deca`; `label` is what the weights are called in it.
+    """
     # FLAME's releases share the meaning of their codes well enough for one set of weights; openhead does not.
     if checkpoint.head.split("-")[0] != asset.name.split("-")[0]:
         raise ValueError(
-            f"weights {name_or_path}: trained for {checkpoint.head}, the head is {asset.name}; choose a matching --head"
+            f"weights {label}: trained for {checkpoint.head}, the head is {asset.name}; choose a matching --head"
         )
     deca = DECA(asset, checkpoint.config, uv_size)
-    _load_strictly(deca, checkpoint.state, str(name_or_path))
+    _load_strictly(deca, checkpoint.state, label)
     return deca.eval()
 
 
@@ -107,6 +129,8 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | Path, dtype: torch.dtyp
             "head": checkpoint.head,
             "config": json.dumps(dataclasses.asdict(checkpoint.config), sort_keys=True),
         }
+        if checkpoint.errors is not None:
+            metadata["errors"] = json.dumps(checkpoint.errors.to_lists())
         _write(path, lambda temporary: save_file(state, temporary, metadata))
     elif path.suffix == ".tar":
         plain = _plain(checkpoint.state)
@@ -114,6 +138,22 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | Path, dtype: torch.dtyp
         _write(path, lambda temporary: torch.save(published, temporary))
     else:
         raise ValueError(f"weights {path}: unknown suffix {path.suffix!r}; give .safetensors or .tar")
+
+
+def write_errors(path: str | Path, errors: NetworkErrors) -> None:
+    """Put measured errors into a ``.safetensors`` of ours; the weights stay as they are, to the bit.
+
+    Raises:
+        ValueError: no such file, or not one of ours.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.is_file():
+        raise ValueError(f"weights {path}: errors are written into a .safetensors that is there")
+    _read_own(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() | {"errors": json.dumps(errors.to_lists())}
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    _write(path, lambda temporary: save_file(state, temporary, metadata))
 
 
 def _read_own(path: Path) -> Checkpoint:
@@ -129,8 +169,12 @@ def _read_own(path: Path) -> Checkpoint:
         config = DECAConfig(**json.loads(metadata["config"]))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"weights {path}: damaged config ({error})") from error
+    try:
+        errors = NetworkErrors.from_lists(json.loads(metadata["errors"])) if "errors" in metadata else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"weights {path}: damaged errors ({error})") from error
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    return Checkpoint(config, metadata.get("head", ""), state)
+    return Checkpoint(config, metadata.get("head", ""), state, errors)
 
 
 def _read_published(path: Path) -> Checkpoint:
@@ -166,7 +210,7 @@ def _locate(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    assets = Path(str(resources.files("model") / "assets"))
+    assets = _assets()
     if path.suffix == "" and path.parent == Path("."):
         shipped = assets / f"{path}.safetensors"
         if shipped.is_file():
@@ -174,6 +218,10 @@ def _locate(name_or_path: str | Path) -> Path:
     names = sorted(file.stem for file in assets.glob("*.safetensors"))
     known = f"one of {', '.join(names)}, or " if names else ""
     raise ValueError(f"weights {path}: no such file; give {known}the path of a .safetensors or of deca_model.tar")
+
+
+def _assets() -> Path:
+    return Path(str(resources.files("model") / "assets"))
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -67,6 +67,7 @@ class Errors:
         gaze: angle between the directions of the eyeballs in the head, degrees, mean of both.
         jaw: correlation of the jaw's opening over the faces.
         units: correlation by unit, of those that move.
+        expression: correlation of all these units at once, each about its own mean: units count by how much they move.
         scale: relative error of the camera's scale, percent.
         landmarks: mean distance over the side of the landmarks' box, percent.
         albedo: mean difference over the face's UV map, RGB in [0, 1].
@@ -78,6 +79,7 @@ class Errors:
     gaze: Float[np.ndarray, "N"]
     jaw: float
     units: dict[str, float]
+    expression: float
     scale: Float[np.ndarray, "N"]
     landmarks: Float[np.ndarray, "N"]
     albedo: Float[np.ndarray, "N"]
@@ -195,6 +197,7 @@ def compare_codes(deca: DECA, found: Codes, known: Codes) -> Errors:
         gaze=gaze_error(found.face, known.face),
         jaw=correlation(found.face.jaw[:, 0], known.face.jaw[:, 0]),
         units={names[i]: correlation(found.face.expression[:, i], known.face.expression[:, i]) for i in moving},
+        expression=correlation(*(_about_mean(codes.face.expression[:, moving]) for codes in (found, known))),
         scale=100 * (found.scale / known.scale - 1).abs().numpy(),
         landmarks=100 * (apart / side).numpy(),
         albedo=torch.stack(albedo).numpy(),
@@ -219,6 +222,10 @@ def correlation(a: Float[Tensor, "N"], b: Float[Tensor, "N"]) -> float:
     return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
 
 
+def _about_mean(units: Float[Tensor, "N U"]) -> Float[Tensor, "NU"]:
+    return (units - units.mean(0)).flatten()
+
+
 def _facing_normals(count: int = 200) -> Float[Tensor, "1 K 3"]:
     """Normals spread evenly over the half sphere that faces the camera (a Fibonacci lattice)."""
     k = torch.arange(count) + 0.5
@@ -233,6 +240,7 @@ def _table(name: str, errors: Errors, plain: Errors) -> Table:
 
     rows = [
         ("pose, median, degrees", float(np.median(errors.pose)), float(np.median(plain.pose))),
+        ("expression, correlation of all units", errors.expression, plain.expression),
         (f"expression, mean correlation of {len(errors.units)} units", units(errors), units(plain)),
         ("jaw opening, correlation", errors.jaw, plain.jaw),
         ("gaze, median, degrees", float(np.median(errors.gaze)), float(np.median(plain.gaze))),
