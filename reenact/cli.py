@@ -33,6 +33,12 @@ def parser() -> Parser:
         help="relative (default): the driver's changes from the driver's own neutral; absolute: the driver's values",
     )
     p.add_argument("--head", default="openhead", metavar="openhead|PATH", help="the head model (default: openhead)")
+    p.add_argument(
+        "--weights",
+        default="embedded",
+        metavar="embedded|open|PATH|none",
+        help="the network that looks at the driver's face, as in track (default: embedded)",
+    )
     return p
 
 
@@ -48,7 +54,7 @@ def _reenact(argv: Sequence[str]) -> int:
     from tracker.video import open_video
 
     driver, out = Path(options.driver), plan([options.driver], options.out, None, suffix=".mp4")[0].out
-    config = TrackConfig(head=options.head, device="cpu")
+    config = TrackConfig(head=options.head, weights=options.weights, device="cpu")
     head = load_model(config)
     target = fit_target(options.target, head)
     with Progress(driver.name) as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -34,9 +35,19 @@ def parser() -> Parser:
     p.add_argument("--out", required=True, metavar="PARAMS.npz|DIR", help="where the parameters go; DIR for several")
     p.add_argument("--preview", metavar="OUT.mp4|DIR", help="also write the video beside itself with the mesh over it")
     p.add_argument("--head", metavar="openhead|PATH", help="the head model (default: openhead)")
+    p.add_argument(
+        "--weights",
+        metavar="embedded|open|PATH|none",
+        help="the network that looks at every face (default: embedded); none fits landmarks alone",
+    )
     p.add_argument("--detector", metavar="NAME", help="mediapipe (default) or face-alignment")
     p.add_argument("--faces", metavar="1|N|all", help="how many faces to keep, longest on screen first (default: 1)")
     p.add_argument("--smooth", metavar="METHOD", help="kalman (default), causal or none")
+    p.add_argument(
+        "--fit",
+        action=argparse.BooleanOptionalAction,
+        help="fit the landmarks (default); --no-fit takes the heads as the network sees them, which is faster",
+    )
     p.add_argument("--fit-steps", metavar="N", help="Gauss-Newton steps per frame")
     p.add_argument("--device", metavar="NAME", help="auto (default), cpu or cuda")
     p.add_argument("--resume", action="store_true", help="keep finished results, go on with interrupted ones")
@@ -67,13 +78,20 @@ def _config(options) -> TrackConfig:
     config = TrackConfig()
     if options.config:
         config = load_config(config, options.config)
-    changes: dict = {name: value for name in ("head", "detector", "device") if (value := getattr(options, name))}
+    changes: dict = {
+        name: value for name in ("head", "weights", "detector", "device") if (value := getattr(options, name))
+    }
     if options.faces:
         changes["faces"] = _number(options.faces, "--faces", also="all")
     if options.smooth:
         changes["smooth"] = {"method": options.smooth}
+    fit: dict = {}
+    if options.fit is not None:
+        fit["landmarks"] = options.fit
     if options.fit_steps:
-        changes["fit"] = {"steps": _number(options.fit_steps, "--fit-steps")}
+        fit["steps"] = _number(options.fit_steps, "--fit-steps")
+    if fit:
+        changes["fit"] = fit
     return override(config, changes, where="options")
 
 
@@ -102,9 +120,10 @@ def _track_one(job: Job, config: TrackConfig, resume: bool) -> None:
             store = DetectionStore.beside(job.out, job.video, detection_settings(config))
             if not resume:
                 store.discard()
+            notes: list[str] = []
             with Progress(job.video.name) as progress:
                 try:
-                    track = track_video(video, config, report=progress, store=store)
+                    track = track_video(video, config, report=progress, store=store, note=notes.append)
                 except ValueError:  # no face, no such head: going on would not help
                     store.discard()
                     raise
@@ -114,6 +133,8 @@ def _track_one(job: Job, config: TrackConfig, resume: bool) -> None:
                 print(f"track: warning: {video.truncated}", file=sys.stderr)
             frames = int(track.frame.max()) + 1
             rate = frames / (time.monotonic() - started)
+            for note in notes:
+                print(f"track: {job.video.name}: {note}", file=sys.stderr)
             print(f"{job.out}: {len(track.faces)} face(s), {frames} frames, {rate:.0f} frames/s")
         if job.preview is not None:
             head = load_model(replace(config, device="cpu"))

@@ -15,6 +15,9 @@ class TrackConfig:
 
     Attributes:
         head: ``openhead``, or the path of a head model.
+        weights: of the network that looks at every face: ``embedded``, those that come with the package for this head
+            (none where none come), ``open``, those of them learned from freely licensed pictures alone, the path of a
+            file, or ``none``: landmarks only.
         detector: which network finds the landmarks.
         faces: how many faces to keep, those longest on screen first; ``all`` keeps every one.
         device: where the fit runs; ``auto`` takes CUDA when it is there.
@@ -25,6 +28,7 @@ class TrackConfig:
     """
 
     head: str = "openhead"
+    weights: str = "embedded"
     detector: Literal["mediapipe", "face-alignment"] = "mediapipe"
     faces: int | Literal["all"] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"

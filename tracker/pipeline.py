@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,8 +21,10 @@ from tracker.associate import Associator
 from tracker.config import TrackConfig
 from tracker.decode import Prefetch
 from tracker.detect import Detector, open_detector
-from tracker.fit import FaceFit, fit_face
+from tracker.encode import FaceEncoder
+from tracker.fit import FaceFit, NetworkEstimate, fit_face
 from tracker.fit.points import points_used
+from tracker.network import Network, open_network, overall
 from tracker.observation import MEDIAPIPE_OF_IBUG, Detection, Frame, Observations
 from tracker.resume import DetectionStore
 from tracker.shots import number_shots
@@ -31,6 +34,9 @@ from tracker.video import Video
 
 Report = Callable[[str, int, int], None]
 """Told how far the work is: what is being done, how much of it is done, how much there is (frames)."""
+
+Note = Callable[[str], None]
+"""Told one line for the user."""
 
 _ROWS = 256  # posed at once for their landmarks; bounds the memory
 
@@ -45,38 +51,59 @@ def track_video(
     *,
     report: Report = _silent,
     store: DetectionStore | None = None,
+    note: Note = lambda text: None,
+    network: Network | None = None,
 ) -> Track:
     """Find, fit and smooth the faces of a video.
 
     Args:
         report: called after every frame that was searched, and as the later stages go on.
         store: where finished chunks of detections are kept and found again; None keeps nothing.
+        note: told, in one line each, what a user should know besides.
+        network: that looks at the faces; the one of `TrackConfig.weights` if absent.
 
     Raises:
-        ValueError: no face in the video, no such head, the detector or the device cannot be had.
+        ValueError: no face in the video, no such head or weights, the detector or the device cannot be had.
     """
     config = config or TrackConfig()
     head = load_model(config)
+    network = network or open_network(config.weights, head)
+    if network is None and not config.fit.landmarks:
+        raise ValueError("--no-fit: without the fit a network must look at the faces; give --weights")
     dither = config.smooth.method == "kalman"
     device = str(head.template.device)
     # The detector's 2×2 matrices wake OpenBLAS's threads, which then spin on the core that decodes.
     with (
         threadpool_limits(1, user_api="blas"),
         open_detector(config.detector, faces=config.most_faces, dither=dither, device=device) as detector,
+        FaceEncoder(network.deca) if network else nullcontext() as encoder,
     ):
-        faces = observe(video, detector, config, report, store, as_ibug68=not _has_points_of(detector, head))
-    if not faces:
-        raise ValueError(f"{video.path}: no face was found in {video.frames} frames")
+        as_ibug68 = not _has_points_of(detector, head)
+        faces = observe(video, detector, config, report, store, as_ibug68=as_ibug68, encoder=encoder)
+        if not faces:
+            raise ValueError(f"{video.path}: no face was found in {video.frames} frames")
+        codes = encoder and encoder.finish()
     if config.faces != "all":
         faces = faces[: config.faces]
     fits = []
     for number, face in enumerate(faces):
         report("fit", number, len(faces))
-        fits.append(fit_face(face, head, config.fit))
+        estimate = None
+        if network is not None and codes is not None and face.found is not None:
+            estimate = NetworkEstimate(codes.at(face.found), network.errors, network.resolution)
+        fits.append(fit_face(face, head, config.fit, estimate))
+        if config.fit.landmarks and fits[-1].appearance is None and network is not None:
+            share = f"{100 * (1 - fits[-1].believed):.0f} %"
+            note(f"face {number}: the network disagrees with the landmarks in {share} of the frames; fitted without it")
     report("smooth", 0, 1)
     track = _assembled(video, head, faces, fits)
+    looks = overall([fit.appearance for fit in fits], [len(face.frame) for face in faces])
+    if looks is not None:
+        track = replace(track, light=looks.light)
     anchor = face_centre(head)
     track = smooth_track(track, config.smooth, pivot=head.skeleton.template[0].cpu().double().numpy(), anchor=anchor)
+    if looks is not None:  # constant: nothing to smooth
+        track = replace(track, albedo=looks.albedo, detail=looks.detail)
     return with_landmarks(track, head)
 
 
@@ -106,10 +133,12 @@ def observe(
     store: DetectionStore | None = None,
     *,
     as_ibug68: bool = False,
+    encoder: FaceEncoder | None = None,
 ) -> list[Observations]:
     """Detect the faces of every frame and say who is who; the list is sorted by time on screen.
 
-    With `as_ibug68`, MediaPipe's points are given as the 68 that are nearest to iBUG's.
+    With `as_ibug68`, MediaPipe's points are given as the 68 that are nearest to iBUG's. An `encoder` is shown every
+    face. Its codes are not stored: a resumed run decodes all frames anyhow, and encoding them again is quick.
     """
     keep = MEDIAPIPE_OF_IBUG if as_ibug68 else points_used(detector.scheme)
     associator = Associator(video.size, keep=keep)
@@ -130,7 +159,9 @@ def observe(
                     faces = detector.detect(frame)
                 shot = frame_shot
                 found.append(faces)
-                associator.push(frame, faces, frame_shot)
+                owners = associator.push(frame, faces, frame_shot)
+                if encoder is not None:
+                    encoder.push(frame.image, faces, owners)
                 done += 1
                 report("detect", done, max(video.frames, done))
             if store and known is None:

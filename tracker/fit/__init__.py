@@ -2,5 +2,7 @@
 
 from tracker.fit.config import FitConfig
 from tracker.fit.face import FaceFit, fit_face, fit_photos
+from tracker.fit.network import NetworkEstimate
+from tracker.fit.result import Appearance
 
-__all__ = ["FaceFit", "FitConfig", "fit_face", "fit_photos"]
+__all__ = ["Appearance", "FaceFit", "FitConfig", "NetworkEstimate", "fit_face", "fit_photos"]

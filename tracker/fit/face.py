@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from jaxtyping import Float
 from model.head import HeadModel
 from tracker.fit.config import FitConfig
 from tracker.fit.keyframes import choose_keyframes
+from tracker.fit.network import Judged, NetworkEstimate, alone, judge
 from tracker.fit.problem import Problem
-from tracker.fit.result import FaceFit, fill_gaps, joined
+from tracker.fit.result import Appearance, FaceFit, fill_gaps, joined
 from tracker.fit.rig import Pose
 from tracker.fit.solve import solve_frames
 from tracker.observation import Observations
@@ -28,40 +30,73 @@ SAMPLED = 160
 """Frames among which the keyframes are chosen."""
 
 
-def fit_face(observations: Observations, head: HeadModel, config: FitConfig | None = None) -> FaceFit:
+def fit_face(
+    observations: Observations,
+    head: HeadModel,
+    config: FitConfig | None = None,
+    network: NetworkEstimate | None = None,
+) -> FaceFit:
     """Fit one face over its video. Frames that are not seen get values between those of their neighbours.
 
     Computes on the head's device, in float32.
 
+    Args:
+        network: what a network sees in the same rows; see `tracker.fit.network`. With `FitConfig.landmarks` off it is
+            the answer, with the identity of all rows.
+
     Raises:
-        ValueError: no frame is seen, the landmark scheme is unknown or not embedded on this head.
+        ValueError: no frame is seen, the landmark scheme is unknown or not embedded on this head; neither landmarks
+            nor a network.
     """
     config = config or FitConfig()
     rows = np.flatnonzero(observations.seen)
     if not len(rows):
         raise ValueError("cannot fit a face that is seen in no frame; give at least one detection")
+    _check(config, network)
     problem = Problem.of(head, observations.scheme, config)
     confidence = observations.confidence.astype(np.float32)
+    total = len(observations.seen)
+    with _single_threaded():
+        judged = _judged(problem, observations, rows, network)
+    if judged is not None and not config.landmarks:
+        person = judged.identity()
+        assert person is not None, "the network looked at no row"
+        identity = torch.from_numpy(person).to(problem.device)
 
-    sampled = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED)).round().astype(int))]
-    view = problem.view(observations.of_scheme(sampled), confidence[sampled])
-    keys = view.at(choose_keyframes(view.seen.points, view.start.rotation, view.rest, config.keyframes))
+        def said(chunk: np.ndarray) -> FaceFit:
+            view = problem.view(observations.of_scheme(rows[chunk]), confidence[rows[chunk]])
+            return alone(problem, view, identity.expand(len(chunk), -1), judged.at(chunk), confidence[rows[chunk]])
+
+        parts = _side_by_side(said, _chunks(np.arange(len(rows)), config.chunk))
+        return _with_network(fill_gaps(joined(parts), rows, total), judged, rows)
+
+    sampled = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED)).round().astype(int))
+    view = problem.view(observations.of_scheme(rows[sampled]), confidence[rows[sampled]])
+    chosen = choose_keyframes(view.seen.points, view.start.rotation, view.rest, config.keyframes)
+    keys = view.at(chosen)
+    told = judged and judged.at(sampled[chosen.cpu().numpy()]).measured(problem, keys)
     owner = torch.zeros(len(keys), dtype=torch.long, device=problem.device)
     with _single_threaded():
-        identity, solved = problem.solve_identity(keys, owner, 1)
+        identity, solved = problem.solve_identity(
+            keys.doubted(told), owner, 1, told, judged and judged.person(problem)
+        )  # fmt: skip
 
     def fitted(chunk: np.ndarray) -> FaceFit:
-        view = problem.view(observations.of_scheme(chunk), confidence[chunk])
+        trust = confidence[rows[chunk]]
+        view = problem.view(observations.of_scheme(rows[chunk]), trust)
+        told = judged and judged.at(chunk).measured(problem, view)
+        view = view.doubted(told)
         # A frame starts from the face of the keyframe that looks most like it, which saves steps.
         alike = torch.cdist(view.seen.points.flatten(1), keys.seen.points.flatten(1)).argmin(1)
         start = Pose(solved.face[alike], view.start.rotation, view.start.camera)
         mine = identity.expand(len(chunk), -1)
         neutral = view.rig.neutral(mine if problem.moving else identity)
-        pose = solve_frames(view.rig, neutral, view.seen, problem.prior, start, config.steps)
-        return problem.record(view, neutral, mine, pose, confidence[chunk])
+        start = problem.better_start(view, neutral, start, told)
+        pose = solve_frames(view.rig, neutral, view.seen, problem.prior, start, config.steps, told)
+        return problem.record(view, neutral, mine, pose, trust, told)
 
-    parts = _side_by_side(fitted, _chunks(rows, config.chunk))
-    return fill_gaps(joined(parts), rows, len(observations.seen))
+    parts = _side_by_side(fitted, _chunks(np.arange(len(rows)), config.chunk))
+    return _with_network(fill_gaps(joined(parts), rows, total), judged, rows)
 
 
 def fit_photos(
@@ -70,6 +105,7 @@ def fit_photos(
     head: HeadModel,
     config: FitConfig | None = None,
     confidence: Float[np.ndarray, "B"] | None = None,
+    network: NetworkEstimate | None = None,
 ) -> FaceFit:
     """Fit independent photographs, each a person of its own.
 
@@ -77,6 +113,7 @@ def fit_photos(
         points: landmarks, px.
         scheme: ``mediapipe478`` or ``ibug68``.
         confidence: [0, 1], of the detections; 1 if absent.
+        network: what a network sees in the photographs, as in `fit_face`.
 
     Raises:
         ValueError: as `fit_face`.
@@ -86,15 +123,48 @@ def fit_photos(
     trust = np.ones(len(points), np.float32) if confidence is None else confidence.astype(np.float32)
     if not len(points):
         raise ValueError("no photographs to fit; give at least one row of points")
+    _check(config, network)
+    with _single_threaded():
+        judged = network and judge(problem, points.__getitem__, trust, network, whole=False)
 
     def fitted(chunk: np.ndarray) -> FaceFit:
         view = problem.view(points[chunk], trust[chunk])
+        mine = judged and judged.at(chunk)
+        if mine is not None and not config.landmarks:
+            return alone(problem, view, torch.from_numpy(mine.codes.shape).to(view.scale), mine, trust[chunk])
+        told = mine and mine.measured(problem, view)
         owner = torch.arange(len(chunk), device=problem.device)
-        identity, pose = problem.solve_identity(view, owner, len(chunk))
-        return problem.record(view, view.rig.neutral(identity), identity, pose, trust[chunk])
+        identity, pose = problem.solve_identity(
+            view.doubted(told), owner, len(chunk), told, mine and mine.people(problem)
+        )
+        return problem.record(view, view.rig.neutral(identity), identity, pose, trust[chunk], told)
 
-    parts = _side_by_side(fitted, _chunks(np.arange(len(points)), config.chunk))
-    return joined(parts)
+    fit = joined(_side_by_side(fitted, _chunks(np.arange(len(points)), config.chunk)))
+    if judged is None:
+        return fit
+    codes = judged.codes
+    return replace(fit, appearance=Appearance(codes.albedo, codes.light, codes.detail), believed=judged.share)
+
+
+def _check(config: FitConfig, network: NetworkEstimate | None) -> None:
+    if network is None and not config.landmarks:
+        raise ValueError("without the landmark fit only a network can tell what a face is like; give weights")
+
+
+def _judged(
+    problem: Problem, observations: Observations, rows: np.ndarray, network: NetworkEstimate | None
+) -> Judged | None:
+    if network is None:
+        return None
+    mine = replace(network, codes=network.codes.at(rows))
+    confidence = observations.confidence[rows].astype(np.float32)
+    return judge(problem, lambda some: observations.of_scheme(rows[some]), confidence, mine, whole=True)
+
+
+def _with_network(fit: FaceFit, judged: Judged | None, rows: np.ndarray) -> FaceFit:
+    if judged is None:
+        return fit
+    return replace(fit, appearance=judged.appearance(rows, len(fit.seen)), believed=judged.share)
 
 
 @contextmanager

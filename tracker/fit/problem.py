@@ -20,7 +20,8 @@ from tracker.fit.result import FaceFit
 from tracker.fit.rig import PointRig, Pose, build_rig, project
 from tracker.fit.rigid import rigid_start
 from tracker.fit.slides import read_slides, slide
-from tracker.fit.solve import Measurement, solve_identity
+from tracker.fit.solve import Measurement, frame_cost, solve_identity
+from tracker.fit.told import CodeMeasurement, ShapeMeasurement
 
 JAW_LINE = 17
 CLOSED, OPEN = 1e-3, 3e-3
@@ -55,6 +56,15 @@ class View:
 
     def __len__(self) -> int:
         return len(self.scale)
+
+    def doubted(self, told: CodeMeasurement | None) -> View:
+        """The points weigh as little as is left to them. The pairs keep their weight: what is wrong with landmarks is
+        mostly common to those beside each other."""
+        if told is None:
+            return self
+        points = self.seen.points.shape[2]
+        weight = torch.cat([self.seen.weight[:, :points] * told.landmarks[:, None], self.seen.weight[:, points:]], 1)
+        return replace(self, seen=replace(self.seen, weight=weight))
 
     def at(self, index: Tensor) -> View:
         return View(
@@ -147,17 +157,49 @@ class Problem:
         others = torch.arange(CONTOUR_ROWS * JAW_LINE, self.rig.n_points, device=rotation.device)
         return torch.cat([line, others.expand(len(line), -1)], 1).to(self.device)
 
-    def solve_identity(self, view: View, owner: Int[Tensor, "N"], people: int) -> tuple[Tensor, Pose]:
+    def better_start(self, view: View, neutral: Tensor, start: Pose, told: CodeMeasurement | None) -> Pose:
+        """For every frame the given start, or what is told of it, whichever costs less."""
+        if told is None:
+            return start
+        limited = replace(told.pose, face=told.pose.face.clamp(self.prior.low, self.prior.high))
+        costs = [frame_cost(view.rig, neutral, view.seen, self.prior, pose, told) for pose in (start, limited)]
+        known = (told.rotation > 0).any(1)  # else nobody told anything
+        told_wins = known & (costs[1] < costs[0])
+        return Pose(
+            torch.where(told_wins[:, None], limited.face, start.face),
+            torch.where(told_wins[:, None, None], limited.rotation, start.rotation),
+            torch.where(told_wins[:, None], limited.camera, start.camera),
+        )
+
+    def solve_identity(
+        self,
+        view: View,
+        owner: Int[Tensor, "N"],
+        people: int,
+        told: CodeMeasurement | None = None,
+        told_shape: ShapeMeasurement | None = None,
+    ) -> tuple[Tensor, Pose]:
         """Identities (people, S) and the poses of their frames."""
-        mean = view.scale.new_zeros(people, self.rig.n_shape)
+        first = view.scale.new_zeros(people, self.rig.n_shape)
+        if told_shape is not None:
+            first = torch.where(told_shape.precision > 0, told_shape.shape, first)
+        start = self.better_start(view, view.rig.neutral(first[owner]), view.start, told)
         frames_each = len(view) / people
         weight = self.config.identity_weight * max(1.0, frames_each / INDEPENDENT_FRAMES)
         steps = self.config.identity_steps
         prior = replace(self.prior, slope=self.prior.slope * min(frames_each, REST))
-        return solve_identity(view.rig, owner, view.seen, prior, mean, weight, view.start, steps)
+        return solve_identity(
+            view.rig, owner, view.seen, prior, first, weight, start, steps, told, told_shape
+        )  # fmt: skip
 
     def record(
-        self, view: View, neutral: Tensor, identity: Tensor, pose: Pose, confidence: Float[np.ndarray, "N"]
+        self,
+        view: View,
+        neutral: Tensor,
+        identity: Tensor,
+        pose: Pose,
+        confidence: Float[np.ndarray, "N"],
+        told: CodeMeasurement | None = None,
     ) -> FaceFit:
         """Undo the normalisation: pixels of the full frame, rotation about the root joint."""
         rig, e = self.rig, self.rig.n_expression
@@ -173,7 +215,8 @@ class Problem:
         corners = neutral[:, :3, list(self.points.outer_eyes)]
         error = distance / (corners[..., 0] - corners[..., 1]).square().sum(1).sqrt() * (view.scale / scale)
         eyes = pose.face[:, e + 3 :].unflatten(1, (2, 2))
-        trust = torch.from_numpy(confidence).to(error) / (1 + (error / 0.05).square())
+        miss = (error / 0.05).square() * (1.0 if told is None else told.landmarks)
+        trust = torch.from_numpy(confidence).to(error) / (1 + miss)
 
         def array(x: Tensor) -> np.ndarray:
             return x.detach().cpu().numpy().astype(np.float32)

@@ -10,6 +10,20 @@ from scipy.spatial.transform import Rotation, Slerp
 
 
 @dataclass(frozen=True)
+class Appearance:
+    """How a face looks, as a network sees it; rows as those of the fit.
+
+    Attributes:
+        albedo, detail: the same on all rows of a video.
+        light: spherical harmonics by colour, camera axes.
+    """
+
+    albedo: Float[np.ndarray, "T A"]
+    light: Float[np.ndarray, "T 9 3"]
+    detail: Float[np.ndarray, "T D"]
+
+
+@dataclass(frozen=True)
 class FaceFit:
     """The fitted head, one row per frame (or photograph), in the units of `params.npz`.
 
@@ -23,6 +37,8 @@ class FaceFit:
         error: the same over the distance of the outer eye corners on the head.
         confidence: [0, 1], the detector's, lowered where the head does not reach the points; 0 where not seen.
         seen: false where the row was interpolated.
+        appearance: None without a network, or where it was not believed.
+        believed: share of the frames in which the network was; NaN without one.
     """
 
     shape: Float[np.ndarray, "T S"]
@@ -36,11 +52,20 @@ class FaceFit:
     error: Float[np.ndarray, "T"]
     confidence: Float[np.ndarray, "T"]
     seen: Bool[np.ndarray, "T"]
+    appearance: Appearance | None = None
+    believed: float = float("nan")
 
 
 def joined(parts: list[FaceFit]) -> FaceFit:
-    """The rows of all parts in order."""
-    return FaceFit(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(FaceFit)))
+    """The rows of all parts in order, without appearance."""
+    columns = [f.name for f in fields(FaceFit) if f.name not in ("appearance", "believed")]
+    return FaceFit(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
+
+
+def spread_linearly(x: Float[np.ndarray, "R C"], rows: Int[np.ndarray, "R"], total: int) -> Float[np.ndarray, "T C"]:
+    """Values of some rows over all rows: linear between them, held at the ends."""
+    every = np.arange(total)
+    return np.stack([np.interp(every, rows, column) for column in x.T], 1).astype(np.float32)
 
 
 def fill_gaps(fit: FaceFit, rows: Int[np.ndarray, "R"], total: int) -> FaceFit:
@@ -51,7 +76,7 @@ def fill_gaps(fit: FaceFit, rows: Int[np.ndarray, "R"], total: int) -> FaceFit:
     nearest = np.clip(every, rows[0], rows[-1])
 
     def linear(x: np.ndarray) -> np.ndarray:
-        return np.stack([np.interp(every, rows, column) for column in x.T], 1).astype(np.float32)
+        return spread_linearly(x, rows, total)
 
     pose = fit.pose[np.zeros(total, int)]
     if len(rows) > 1:

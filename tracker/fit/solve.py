@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tracker.fit.priors import FacePrior
 from tracker.fit.rig import PointRig, Pose, project, project_with_jacobian
+from tracker.fit.told import CodeMeasurement, ShapeMeasurement
 
 DAMPING = 1e-3
 CONVERGED = 1e-4
@@ -75,12 +76,22 @@ class _Normal:
     cost: Float[Tensor, "N"]
 
 
-def _cost(rig: PointRig, neutral: Tensor, seen: Measurement, prior: FacePrior, pose: Pose) -> Float[Tensor, "N"]:
-    return seen.cost(seen.residual(project(rig, neutral, pose))) + prior.cost(pose.face)
+def frame_cost(
+    rig: PointRig, neutral: Tensor, seen: Measurement, prior: FacePrior, pose: Pose, told: CodeMeasurement | None
+) -> Float[Tensor, "N"]:
+    """What the solvers make small, for every frame."""
+    cost = seen.cost(seen.residual(project(rig, neutral, pose))) + prior.cost(pose.face)
+    return cost if told is None else cost + told.cost(pose)
 
 
 def _normal_equations(
-    rig: PointRig, neutral: Tensor, seen: Measurement, prior: FacePrior, pose: Pose, with_shape: bool = False
+    rig: PointRig,
+    neutral: Tensor,
+    seen: Measurement,
+    prior: FacePrior,
+    pose: Pose,
+    told: CodeMeasurement | None,
+    with_shape: bool = False,
 ) -> _Normal:
     points, jacobian = project_with_jacobian(rig, neutral, pose, with_shape)
     residual = seen.residual(points)
@@ -92,7 +103,11 @@ def _normal_equations(
     n = pose.face.shape[1]
     matrix[:, :n, :n] += prior.precision
     gradient[:, :n] += pose.face @ prior.precision + prior.slope
-    return _Normal(matrix, gradient, seen.cost(residual) + prior.cost(pose.face))
+    cost = seen.cost(residual) + prior.cost(pose.face)
+    if told is not None:
+        told.add_to(matrix, gradient, pose)
+        cost = cost + told.cost(pose)
+    return _Normal(matrix, gradient, cost)
 
 
 def _limits(prior: FacePrior, face: Float[Tensor, "N C"]) -> tuple[Tensor, Tensor]:
@@ -130,7 +145,13 @@ def _bounded_step(
 
 
 def solve_frames(
-    rig: PointRig, neutral: Float[Tensor, "M 12 K"], seen: Measurement, prior: FacePrior, start: Pose, steps: int
+    rig: PointRig,
+    neutral: Float[Tensor, "M 12 K"],
+    seen: Measurement,
+    prior: FacePrior,
+    start: Pose,
+    steps: int,
+    told: CodeMeasurement | None = None,
 ) -> Pose:
     """Fit every frame on its own, the identity given by `neutral` (one, or one per frame)."""
     face, rotation, camera = start.face.clone(), start.rotation.clone(), start.camera.clone()
@@ -138,13 +159,13 @@ def solve_frames(
     active = torch.arange(len(face), device=face.device)
     for _ in range(steps):
         pose = Pose(face[active], rotation[active], camera[active])
-        part_rig, part_seen = rig.at(active), seen.at(active)
+        part_rig, part_seen, part_told = rig.at(active), seen.at(active), told and told.at(active)
         part_neutral = neutral if len(neutral) == 1 else neutral[active]
-        normal = _normal_equations(part_rig, part_neutral, part_seen, prior, pose)
+        normal = _normal_equations(part_rig, part_neutral, part_seen, prior, pose, part_told)
         _damp(normal.matrix, damping[active])
         step = _bounded_step(normal.matrix, normal.gradient, *_limits(prior, pose.face))
         trial = pose.moved(step)
-        cost = _cost(part_rig, part_neutral, part_seen, prior, trial)
+        cost = frame_cost(part_rig, part_neutral, part_seen, prior, trial, part_told)
         better = cost < normal.cost  # false for a step that is not finite
         chosen = active[better]
         face[chosen], rotation[chosen], camera[chosen] = (
@@ -174,29 +195,41 @@ def solve_identity(
     identity_weight: float,
     start: Pose,
     steps: int,
+    told: CodeMeasurement | None = None,
+    told_shape: ShapeMeasurement | None = None,
 ) -> tuple[Float[Tensor, "G S"], Pose]:
-    """Fit frames together with the identities they show: frame n shows identity `owner[n]`."""
+    """Fit frames together with the identities they show: frame n shows identity `owner[n]`.
+
+    Args:
+        identity: to start from.
+        told_shape: weighed as the prior is, by `identity_weight`.
+    """
     n_people, d = len(identity), start.face.shape[1] + 6
     face, rotation, camera = start.face.clone(), start.rotation.clone(), start.camera.clone()
     identity = identity.clone()
     damping = identity.new_full((n_people,), DAMPING)
+    held = SIZE_SIGMA**-2 * (camera.new_ones(len(camera)) if told is None else told.landmarks)
 
     def per_person(x: Tensor) -> Tensor:
         return x.new_zeros(n_people, *x.shape[1:]).index_add_(0, owner, x)
 
     def shared_cost(identity: Tensor, camera: Tensor) -> Tensor:
-        size = per_person(camera[:, 0].square() * SIZE_SIGMA**-2)
-        return 0.5 * (identity_weight * identity.square().sum(1) + size)
+        size = per_person(camera[:, 0].square() * held)
+        cost = 0.5 * (identity_weight * identity.square().sum(1) + size)
+        return cost if told_shape is None else cost + identity_weight * told_shape.cost(identity)
 
     for _ in range(steps):
         pose = Pose(face, rotation, camera)
-        normal = _normal_equations(rig, rig.neutral(identity[owner]), seen, prior, pose, with_shape=True)
-        normal.matrix[:, d - 3, d - 3] += SIZE_SIGMA**-2
-        normal.gradient[:, d - 3] += camera[:, 0] * SIZE_SIGMA**-2
+        normal = _normal_equations(rig, rig.neutral(identity[owner]), seen, prior, pose, told, with_shape=True)
+        normal.matrix[:, d - 3, d - 3] += held
+        normal.gradient[:, d - 3] += camera[:, 0] * held
         before = per_person(normal.cost) + shared_cost(identity, camera)
         shared = per_person(normal.matrix[:, d:, d:])
         shared.diagonal(dim1=1, dim2=2).add_(identity_weight)
         shared_gradient = per_person(normal.gradient[:, d:]) + identity_weight * identity
+        if told_shape is not None:
+            shared.diagonal(dim1=1, dim2=2).add_(identity_weight * told_shape.precision)
+            shared_gradient += identity_weight * told_shape.precision * (identity - told_shape.shape)
         _damp(shared, damping)
         own, cross, gradient = normal.matrix[:, :d, :d].clone(), normal.matrix[:, :d, d:], normal.gradient[:, :d]
         _damp(own, damping[owner])
@@ -211,11 +244,11 @@ def solve_identity(
         schur = shared - per_person(cross.transpose(1, 2) @ solved[..., :-1])
         reduced = shared_gradient - per_person((cross.transpose(1, 2) @ solved[..., -1:]).squeeze(-1))
         step_identity = -torch.cholesky_solve(reduced[..., None], torch.linalg.cholesky_ex(schur)[0]).squeeze(-1)
-        told = gradient + torch.bmm(cross, step_identity[owner][..., None]).squeeze(-1)
-        trial = pose.moved(_bounded_step(own, told, low, high))
+        rest = gradient + torch.bmm(cross, step_identity[owner][..., None]).squeeze(-1)
+        trial = pose.moved(_bounded_step(own, rest, low, high))
 
         trial_identity = identity + step_identity
-        cost = per_person(_cost(rig, rig.neutral(trial_identity[owner]), seen, prior, trial))
+        cost = per_person(frame_cost(rig, rig.neutral(trial_identity[owner]), seen, prior, trial, told))
         cost = cost + shared_cost(trial_identity, trial.camera)
         better = cost < before
         identity = torch.where(better[:, None], trial_identity, identity)

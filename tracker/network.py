@@ -1,0 +1,122 @@
+"""The network that `track` runs: which weights, how wrong they are; and it on photographs, with and without the fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from model.deca import DECA
+from model.errors import NetworkErrors
+from model.head import HeadModel
+from model.io.checkpoints import build_deca, read_checkpoint, shipped_weights
+from model.speed import accelerate, has_bfloat16
+from tracker.encode import encode_photos
+from tracker.fit import Appearance, FaceFit, FitConfig, NetworkEstimate, fit_photos
+from tracker.observation import Detection, ibug68
+
+_UV_SIZE = 16
+"""Nothing is drawn here: small maps are quick to make."""
+WHITE = math.sqrt(4 * math.pi)
+"""First coefficient of a light that shades everything with 1."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A DECA ready to look at faces.
+
+    Attributes:
+        deca: fast, on the device.
+        errors: of these weights; wide ones where nobody measured them.
+    """
+
+    deca: DECA
+    errors: NetworkErrors
+
+    @property
+    def resolution(self) -> int:
+        """Side of its pictures, px."""
+        return self.deca.config.resolution
+
+
+def open_network(weights: str, head: HeadModel, *, half: bool | None = None) -> Network | None:
+    """The network with the weights of `TrackConfig.weights`, on the head's device; None where there is none.
+
+    Args:
+        half: bfloat16 inside; where the processor has it, if absent.
+
+    Raises:
+        ValueError: no such weights, damaged, or of another head.
+    """
+    if weights == "none":
+        return None
+    path = weights
+    if weights in ("embedded", "open"):
+        path = shipped_weights(head.asset, "" if weights == "embedded" else weights)
+        if path is None:
+            if weights == "embedded":
+                return None
+            raise ValueError(f"--weights {weights}: no such weights come with the package for head {head.asset.name}")
+    checkpoint = read_checkpoint(path)
+    deca = build_deca(checkpoint, head.asset, _UV_SIZE, str(path)).to(head.template.device)
+    return network_of(deca, checkpoint.errors, half=half)
+
+
+def network_of(deca: DECA, errors: NetworkErrors | None = None, *, half: bool | None = None) -> Network:
+    """A network of a DECA in evaluation mode, on its device."""
+    quick = has_bfloat16(deca.albedo_mean.device) if half is None else half
+    errors = errors or NetworkErrors.unmeasured(deca.config.shape, deca.config.expression)
+    return Network(accelerate(deca, "auto", quick), errors)
+
+
+def track_photos(
+    images: Sequence[UInt8[np.ndarray, "H W 3"]],
+    faces: Sequence[Detection],
+    head: HeadModel,
+    network: Network | None,
+    config: FitConfig | None = None,
+) -> FaceFit:
+    """One face of each photograph, each a person of its own: network and fit, or with `FitConfig.landmarks` off the
+    network alone.
+
+    Raises:
+        ValueError: as `fit_photos`; detections of different detectors.
+    """
+    if len({face.scheme for face in faces}) > 1:
+        raise ValueError(f"the faces are of different detectors: {', '.join(sorted({f.scheme for f in faces}))}")
+    estimate = None
+    if network is not None and faces:
+        estimate = NetworkEstimate(encode_photos(network.deca, images, faces), network.errors, network.resolution)
+    marks = head.asset.landmarks
+    scheme = faces[0].scheme if faces else "ibug68"
+    if marks is None or marks.mediapipe478 is None:
+        scheme = "ibug68"
+    points = [face.points if face.scheme == scheme else ibug68(face) for face in faces]
+    stacked = np.stack(points).astype(np.float32) if points else np.zeros((0, 68, 2), np.float32)
+    confidence = np.array([face.confidence for face in faces], np.float32)
+    return fit_photos(stacked, scheme, head, config, confidence, estimate)
+
+
+def overall(looks: Sequence[Appearance | None], rows: Sequence[int]) -> Appearance | None:
+    """Appearances of all faces, one below the other; None where no face has one.
+
+    A face without gets the mean albedo, white light and no detail.
+
+    Args:
+        rows: of every face.
+    """
+    known = next((look for look in looks if look is not None), None)
+    if known is None:
+        return None
+
+    def plain(count: int) -> Appearance:
+        light = np.zeros((count, 9, 3), np.float32)
+        light[:, 0] = WHITE
+        albedo, detail = (np.zeros((count, x.shape[1]), np.float32) for x in (known.albedo, known.detail))
+        return Appearance(albedo, light, detail)
+
+    parts = [look or plain(count) for look, count in zip(looks, rows, strict=True)]
+    return Appearance(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("albedo", "light", "detail")))
