@@ -19,7 +19,7 @@ def digests(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.skipif(not (SHARED / "eval").is_dir(), reason=f"{SHARED}/eval, which is not part of the project, is absent")
+@pytest.mark.skipif(not (SHARED / "eval").is_dir(), reason=f"{SHARED} is absent: it is not part of the project")
 def test_nothing_that_is_judged_on_was_trained_on() -> None:
     judged, taught = digests(SHARED / "eval"), digests(SHARED / "train")
     taught |= digests(SHARED / "video")
