@@ -33,7 +33,7 @@ SIZE = 64
 UV_SIZE = 128
 PICTURES = 4
 MARGIN = 0.05
-"""Percent of the own error by which a swap must cost less, or nothing was shown: a flat relief has no detail to swap."""
+"""Percent of the own error by which a swap must cost less, or nothing was shown: flat relief has no detail to swap."""
 
 
 @dataclass(frozen=True)
