@@ -58,12 +58,13 @@ class View:
         return len(self.scale)
 
     def doubted(self, told: CodeMeasurement | None) -> View:
-        """The points weigh as little as is left to them. The pairs keep their weight: what is wrong with landmarks is
-        mostly common to those beside each other."""
+        """The points weigh as little as is left to them; the pairs the root of it: what is wrong with landmarks is
+        partly common to those beside each other, but pairs show the turn of the head as well."""
         if told is None:
             return self
         points = self.seen.points.shape[2]
-        weight = torch.cat([self.seen.weight[:, :points] * told.landmarks[:, None], self.seen.weight[:, points:]], 1)
+        left = told.landmarks[:, None]
+        weight = torch.cat([self.seen.weight[:, :points] * left, self.seen.weight[:, points:] * left.sqrt()], 1)
         return replace(self, seen=replace(self.seen, weight=weight))
 
     def at(self, index: Tensor) -> View:

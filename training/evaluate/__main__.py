@@ -6,6 +6,7 @@
   consistency   one person's codes over photographs; what swapping them costs
   detail        wrinkles: where they move with the expression, and whether they explain pictures
   codes         rendered faces with exact codes
+  errors        the same by yaw, as the tracker's fit wants to know it
 
 ``python -m training.evaluate PROTOCOL --help`` says more of each; docs/evaluation.md says exactly what is computed.
 """
@@ -22,7 +23,7 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 from model.io.configs import nearest
 from tracker.command import run
 
-PROTOCOLS = ("landmarks", "now", "stirling", "consistency", "detail", "codes")
+PROTOCOLS = ("landmarks", "now", "stirling", "consistency", "detail", "codes", "errors")
 
 
 def main(argv: Sequence[str]) -> int:

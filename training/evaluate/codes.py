@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
     networks = [estimator for estimator in estimators_of(options) if isinstance(estimator, Network)]
     asset = networks[0].head.asset
     faces = open_faces(options.shards, asset.name)
-    chosen = _labelled(faces, options.faces, options.held_out)
+    chosen = labelled(faces, options.faces, options.held_out)
     report = Report("codes", options.out)
     report.note("faces", len(chosen), f"{len(chosen)} faces with known codes")
     for network in networks:
@@ -120,7 +120,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _labelled(faces: Faces, most: int, held_out: float | None) -> np.ndarray:
+def labelled(faces: Faces, most: int, held_out: float | None) -> np.ndarray:
+    """Faces with known codes, spread evenly over the shards."""
     rows = np.arange(len(faces)) if held_out is None else np.flatnonzero(faces.held_out(held_out))
     known = []
     for row in rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)] if len(rows) else ():
