@@ -28,7 +28,7 @@ from tracker.observation import MEDIAPIPE_OF_IBUG, Frame
 from training.data.sample import Sample
 from training.data.shards import Shards
 from training.synthetic.__main__ import main
-from training.synthetic.expressions import draw_expression
+from training.synthetic.expressions import draw_expression, draw_random
 from training.synthetic.light import draw_light, lamp_harmonics
 from training.synthetic.make import Recipe, write_faces
 from training.synthetic.population import Population, draw_gaze, draw_pose
@@ -199,6 +199,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["--out", out + "2", "--count", "2", "--per-identity", "0"], "images per identity is 0"),
         (["--out", out, "--count", "2", "--size", "64", "--plain"], "use another folder"),
         (["--out", out + "2", "--count", "2", "--turned", "90"], "most degrees of yaw are 90"),
+        (["--out", out + "2", "--count", "2", "--expressions", "wild"], "expected one of acts, random"),
         (["--out", out + "2", "--count", "2", "--backgrounds", str(tmp_path / "none")], "no such folder"),
         (["--out", out + "2", "--count", "2", "--backgrounds", out], "holds no pictures"),
     ):
@@ -288,6 +289,18 @@ def test_population_is_like_people(openhead: HeadAsset) -> None:
     gaze = np.stack([draw_gaze(np.random.default_rng(seed), turned)[0] for seed in range(400)])
     assert gaze[:, 1].mean() < -0.1  # the head to the subject's left, the eyes back to the camera
     assert np.abs(gaze).max() < 0.7
+
+
+def test_random_units_have_nothing_to_do_with_each_other(openhead: HeadAsset) -> None:
+    rng, names = np.random.default_rng(1), openhead.expression_names
+    drawn = [draw_random(rng, names) for _ in range(3000)]
+    units, jaw = np.stack([units for units, _ in drawn]), np.array([jaw for _, jaw in drawn])
+    assert units.min() == 0 and units.max() <= 1 and jaw.min() == 0 and jaw.max() <= 0.45
+    free = [i for i, name in enumerate(names) if name != "mouthClose"]
+    assert np.abs((units[:, free] > 0).mean(0) - 0.3).max() < 0.04
+    apart = np.corrcoef(units[:, free].T) - np.eye(len(free))
+    assert np.abs(apart).max() < 0.1
+    assert (units[jaw == 0][:, names.index("mouthClose")] == 0).all()
 
 
 def test_eyes_that_look_down_have_lowered_lids(openhead: HeadAsset) -> None:

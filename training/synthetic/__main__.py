@@ -31,6 +31,7 @@ def _command(argv: Sequence[str]) -> int:
     parser.add_argument("--backgrounds", default="", metavar="DIR", help="photographs to put behind the faces")
     parser.add_argument("--plain", action="store_true", help="no hair, glasses, hands, wrinkles, camera")
     parser.add_argument("--turned", type=float, default=MOST_YAW, metavar="DEG", help=f"most yaw ({MOST_YAW:g})")
+    parser.add_argument("--expressions", default="acts", help="acts as people make them (default), or random units")
     parser.add_argument("--head", default="openhead", help="openhead, or a head's path")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run; it does so anyway")
     options = parser.parse(argv)
@@ -42,6 +43,7 @@ def _command(argv: Sequence[str]) -> int:
         options.backgrounds,
         options.plain,
         options.turned,
+        options.expressions,
     )
     start = time.perf_counter()
     with Progress("synthetic") as progress:

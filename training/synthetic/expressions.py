@@ -174,11 +174,28 @@ def draw_expression(rng: np.random.Generator, names: tuple[str, ...]) -> tuple[F
         _apply(rng, values, column, mouth, strength)
         for part in (BROWS, EYES):
             _apply(rng, values, column, _choose(rng, part), rng.beta(3, 1.2))
+    values, jaw = _possible(values, jaw, names)
+    values += rng.uniform(0.0, 0.08) * rng.random(len(names)) ** 2 * (rng.random(len(names)) < 0.3)  # never quite still
+    return np.clip(values, 0.0, 1.0), jaw
+
+
+def draw_random(rng: np.random.Generator, names: tuple[str, ...]) -> tuple[Float[np.ndarray, "E"], float]:
+    """Activations that have nothing to do with each other: each unit moves with a probability of 0.3, anywhere in
+    [0, 1]; and the jaw's opening, radians. Few such faces look natural, but every unit can be told from the others."""
+    values = rng.random(len(names)) * (rng.random(len(names)) < 0.3)
+    return _possible(values, max(0.0, rng.normal(0.05, 0.12)), names)
+
+
+def _possible(
+    values: Float[np.ndarray, "E"], jaw: float, names: tuple[str, ...]
+) -> tuple[Float[np.ndarray, "E"], float]:
+    """What a jaw and a tongue can do together, within the ranges."""
+    column = {name: index for index, name in enumerate(names)}
+    values = values.copy()
     if "mouthClose" in column:  # it closes the lips of an open jaw and no others
         values[column["mouthClose"]] *= min(jaw / 0.25, 1.0)
     if "tongueOut" in column and values[column["tongueOut"]] > 0.1:
         jaw = max(jaw, 0.12 + 0.15 * values[column["tongueOut"]])
-    values += rng.uniform(0.0, 0.08) * rng.random(len(names)) ** 2 * (rng.random(len(names)) < 0.3)  # never quite still
     return np.clip(values, 0.0, 1.0), float(np.clip(jaw, 0.0, 0.45))
 
 

@@ -37,6 +37,7 @@ class Recipe:
         backgrounds: folder of photographs to put behind the faces; painted backgrounds when empty.
         plain: nothing but the head of the codes under its light before a background: no hair, no glasses, no camera.
         turned: most degrees of yaw, to either side; pitch and roll are drawn from as much less.
+        expressions: ``acts`` as people make them, or ``random``: every unit for itself.
     """
 
     head: str = "openhead"
@@ -46,6 +47,7 @@ class Recipe:
     backgrounds: str = ""
     plain: bool = False
     turned: float = MOST_YAW
+    expressions: str = "acts"
 
     def renderer(self) -> Renderer:
         """What makes the faces.
@@ -54,7 +56,7 @@ class Recipe:
             ValueError: a setting out of range, an unusable head, no backgrounds where some were named.
         """
         photographs = list_backgrounds(self.backgrounds) if self.backgrounds else ()
-        population = Population(load_head(self.head), self.seed, self.per_identity, self.turned)
+        population = Population(load_head(self.head), self.seed, self.per_identity, self.turned, self.expressions)
         return Renderer(population, self.size, photographs, PLAIN if self.plain else None)
 
 

@@ -12,10 +12,11 @@ from jaxtyping import Float
 
 from model.asset import HeadAsset
 from model.params import FaceParams
-from training.synthetic.expressions import draw_expression
+from training.synthetic.expressions import draw_expression, draw_random
 
 MOST_YAW = 80.0
 """Degrees."""
+EXPRESSIONS = {"acts": draw_expression, "random": draw_random}
 _YAW, _PITCH, _ROLL = np.deg2rad([MOST_YAW, 35.0, 30.0])
 _GAZE_SIDE, _GAZE_UP = 0.55, 0.40  # radians
 
@@ -43,12 +44,21 @@ class Population:
         seed: of everything random.
         per_identity: faces k · per_identity … are of one person.
         turned: most degrees of yaw; pitch and roll are drawn from as much less.
+        expressions: ``acts`` as people make them, or ``random``: every unit for itself.
 
     Raises:
-        ValueError: the head has no named expression units, `per_identity` is not positive, or `turned` out of range.
+        ValueError: the head has no named expression units, `per_identity` is not positive, `turned` out of range, or
+            `expressions` unknown.
     """
 
-    def __init__(self, asset: HeadAsset, seed: int = 0, per_identity: int = 1, turned: float = MOST_YAW) -> None:
+    def __init__(
+        self,
+        asset: HeadAsset,
+        seed: int = 0,
+        per_identity: int = 1,
+        turned: float = MOST_YAW,
+        expressions: str = "acts",
+    ) -> None:
         if not asset.expression_names:
             raise ValueError(f"head {asset.name} has no named expression units; use openhead")
         if per_identity < 1:
@@ -57,7 +67,10 @@ class Population:
         self.seed = seed
         if not 0 < turned <= MOST_YAW:
             raise ValueError(f"most degrees of yaw are {turned:g}, expected above 0, at most {MOST_YAW:g}")
+        if expressions not in EXPRESSIONS:
+            raise ValueError(f"expressions are {expressions!r}, expected one of {', '.join(EXPRESSIONS)}")
         self.per_identity = per_identity
+        self._expression = EXPRESSIONS[expressions]
         self._share = turned / MOST_YAW
         self._identity = lru_cache(maxsize=4)(self._draw_identity)
 
@@ -70,7 +83,7 @@ class Population:
         number = k // self.per_identity
         shape, albedo = self._identity(number)
         rng = self.rng(1, k)
-        expression, opening = draw_expression(rng, self.asset.expression_names)
+        expression, opening = self._expression(rng, self.asset.expression_names)
         rotation = draw_pose(rng, self._share)
         eyes, down = draw_gaze(rng, rotation)
         self._couple_lids(expression, down)
