@@ -53,6 +53,59 @@ def test_an_interrupted_track_goes_on_where_it_was(clip, tracked, tmp_path, caps
     capsys.readouterr()
 
 
+def fresh_weights(path: Path) -> Path:
+    """A network for the shipped head that has learned nothing."""
+    import torch
+
+    from model.deca import DECA, DECAConfig
+    from model.io.assets import load_head
+    from model.io.checkpoints import save_checkpoint
+
+    torch.manual_seed(0)
+    deca = DECA(load_head(), DECAConfig("keypoints", resolution=64, gaze=True, normalised=True), 16)
+    deca.code_mean[-7 - 27 - 2] = 8.0  # of the camera's scale: a head fills the crop
+    save_checkpoint(deca, path, torch.float16)
+    return path
+
+
+def test_a_network_looks_at_every_face(clip, tracked, tmp_path, capsys, monkeypatch):
+    """Alone it is the answer, and a resumed run gives the same; beside the fit one that is wrong changes nothing."""
+    import tracker.detect.mediapipe as backend
+
+    weights, config = fresh_weights(tmp_path / "w.safetensors"), tmp_path / "c.yaml"
+    config.write_text("chunk: 30\n")
+    long = tmp_path / "long.mp4"
+    frames = [frame.image for frame in open_video(clip)]
+    with VideoWriter(long, (320, 320), 25) as writer:
+        for i in range(36):
+            writer.write(frames[i % FRAMES if i // FRAMES % 2 == 0 else FRAMES - 1 - i % FRAMES])
+    argv = [str(long), "--weights", str(weights), "--config", str(config), "--no-fit", "--out"]
+    whole, parts, out = (tmp_path / name for name in ("whole.npz", "parts.npz", "fit.npz"))
+    assert track([*argv, str(whole)]) == 0
+    detect, seen = backend.MediaPipeDetector.detect, []
+
+    def counted(self, frame):
+        seen.append(frame.index)
+        if len(seen) == 33:
+            raise KeyboardInterrupt
+        return detect(self, frame)
+
+    monkeypatch.setattr(backend.MediaPipeDetector, "detect", counted)
+    assert track([*argv, str(parts)]) == 130
+    assert track([*argv, str(parts), "--resume"]) == 0
+    a, b = load_track(whole), load_track(parts)
+    for name in ("shape", "expression", "pose", "camera", "albedo", "light", "detail"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+    for name in ("shape", "albedo", "detail"):
+        assert not np.ptp(getattr(a, name), axis=0).any() and getattr(a, name).any(), name
+    assert capsys.readouterr().err.startswith("track: interrupted")
+    assert track([str(clip), "--weights", str(weights), "--out", str(out)]) == 0
+    assert "the network disagrees with the landmarks in 100 % of the frames" in capsys.readouterr().err
+    fit, plain = load_track(out), load_track(tracked)
+    np.testing.assert_array_equal(fit.expression, plain.expression)
+    assert fit.albedo is None and fit.light is None and fit.detail is None
+
+
 def astronaut() -> np.ndarray:
     data = pytest.importorskip("skimage.data")
     return resize(np.ascontiguousarray(data.astronaut()[:280, 90:370]), (320, 320))
@@ -193,6 +246,8 @@ def test_a_truncated_video_tracks_what_decodes(clip, tmp_path, capsys):
         (["--faces", "none"], "--faces none"),
         (["--fit-steps", "0"], "--fit-steps 0"),
         (["--head", "nix.npz"], "nix.npz"),
+        (["--weights", "nix.safetensors"], "nix.safetensors: no such file"),
+        (["--weights", "none", "--no-fit"], "give --weights"),
         (["--config", "nix.yaml"], "nix.yaml"),
     ],
 )

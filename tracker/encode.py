@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -42,8 +43,11 @@ class _Cut:
     number: int
 
 
+T = TypeVar("T")
+
+
 @dataclass
-class Spread:
+class Spread(Generic[T]):
     """The best item of every stretch of a sequence whose length is not known; stretches grow as it goes on.
 
     Args:
@@ -53,9 +57,9 @@ class Spread:
     most: int = DETAILED
     _stride: int = 1
     _count: int = 0
-    _best: list[tuple[float, _Cut]] = field(default_factory=list)
+    _best: list[tuple[float, T]] = field(default_factory=list)
 
-    def add(self, score: float, item: _Cut) -> None:
+    def add(self, score: float, item: T) -> None:
         """The next of the sequence."""
         slot = self._count // self._stride
         self._count += 1
@@ -69,7 +73,7 @@ class Spread:
         self._best.append((score, item))
 
     @property
-    def items(self) -> list[_Cut]:
+    def items(self) -> list[T]:
         """What is kept, in order."""
         return [item for _, item in self._best]
 
@@ -88,7 +92,7 @@ class FaceEncoder:
         self._cuts: list[_Cut] = []
         self._waiting: deque[tuple[list[_Cut], Future[FaceCodes]]] = deque()
         self._done: list[FaceCodes] = []
-        self._kept: dict[int, Spread] = {}
+        self._kept: dict[int, Spread[_Cut]] = {}
         self._count = 0
         # One thread beside those that decode and detect; its operations are not shared out further.
         self._worker = ThreadPoolExecutor(1, "encode", initializer=torch.set_num_threads, initargs=(1,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -59,7 +59,7 @@ class FaceFit:
 def joined(parts: list[FaceFit]) -> FaceFit:
     """The rows of all parts in order, without appearance."""
     columns = [f.name for f in fields(FaceFit) if f.name not in ("appearance", "believed")]
-    return FaceFit(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
+    return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
 
 
 def spread_linearly(x: Float[np.ndarray, "R C"], rows: Int[np.ndarray, "R"], total: int) -> Float[np.ndarray, "T C"]:
