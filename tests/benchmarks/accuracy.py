@@ -17,87 +17,31 @@ import argparse
 import os
 import sys
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("GLOG_minloglevel", "3")
 
 import numpy as np
-import torch
+from accuracy_bench import Bench, Report, correlation
+from accuracy_clips import clips
+from accuracy_photos import photos
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from model.head import HeadModel
-from model.landmarks import HeadLandmarks
 from tracker.config import TrackConfig
-from tracker.detect import open_detector
-from tracker.fit import FaceFit, fit_photos
-from tracker.fit.points import MEDIAPIPE
-from tracker.image import read_image
-from tracker.observation import MEDIAPIPE_OF_IBUG, Frame, Observations
-from tracker.pipeline import detection_settings, load_model, observe, track_video
-from tracker.resume import DetectionStore
+from tracker.fit import FitConfig
+from tracker.network import open_network
+from tracker.pipeline import load_model
 from tracker.smooth import SmoothConfig
-from tracker.track import Track
-from tracker.video import open_video
 
 ROOT = Path(__file__).resolve().parents[2]
-MOVES = 0.1
-"""Standard deviation over a clip from which a score of the judge counts as moving."""
 SLOW_HZ = 2.0
 """Slower errors than this are the detector's bias, which follows the pose; no smoother can know of them."""
 PEOPLE = 5
 """Who perform in the rendered clips."""
 MOVES_IN_TRUTH = 0.05
-"""The same for the known units of the rendered clips."""
-
-
-@dataclass
-class Report:
-    """Prints figures and remembers the goals that were missed."""
-
-    missed: list[str] = field(default_factory=list)
-    checked: int = 0
-
-    def goal(self, what: str, value: float, bound: float, unit: str = "", at_least: bool = False) -> None:
-        met = value >= bound if at_least else value <= bound
-        self.checked += 1
-        sign = "≥" if at_least else "≤"
-        print(f"  {'pass' if met else 'FAIL'}  {what}: {value:.3g}{unit} (goal {sign} {bound:g}{unit})", flush=True)
-        if not met:
-            self.missed.append(what)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What all sections share."""
-
-    report: Report
-    config: TrackConfig
-    head: HeadModel
-    data: Path
-    folder: Path
-    limit: int | None
-
-    def track(self, video: Path, config: TrackConfig | None = None) -> Track:
-        """The whole tracker on a video; its detections are kept, so that a second run of it only fits."""
-        config = config or self.config
-        return track_video(open_video(video), config, store=self.store(video, config))
-
-    def observations(self, video: Path) -> Observations:
-        """What the detector saw of the longest face."""
-        with open_detector(self.config.detector, faces=self.config.most_faces, dither=True) as detector:
-            return observe(open_video(video), detector, self.config, store=self.store(video, self.config))[0]
-
-    def store(self, video: Path, config: TrackConfig) -> DetectionStore:
-        return DetectionStore.beside(self.folder / video.stem, video, detection_settings(config))
-
-
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """0 where one of them does not move at all."""
-    if a.std() < 1e-9 or b.std() < 1e-9:
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])
+"""Standard deviation from which a unit of the rendered clips counts as moving."""
 
 
 @dataclass(frozen=True)
@@ -162,217 +106,6 @@ def perform(bench: Bench, person: int) -> Performance:
     )
 
 
-@dataclass(frozen=True)
-class Photos:
-    """Photographs in which the annotated face was found: points of the detector and of the annotation, px."""
-
-    names: list[str]
-    points: np.ndarray
-    annotated: np.ndarray
-
-
-def photos(bench: Bench) -> None:
-    if not (bench.data / "landmarks.npz").is_file():
-        print(f"  skipped: no {bench.data / 'landmarks.npz'}; give --data or set DECATRACK_DATA")
-        return
-    for name in ("helen_test", "afw", "aflw2000"):
-        found = find_photos(bench, name)
-        fit = fit_photos(found.points, "mediapipe478", bench.head, bench.config.fit)
-        fixed = name == "aflw2000"  # its annotations lie on the surface, behind the face too; others follow the outline
-        eyes = np.linalg.norm(found.annotated[:, 36] - found.annotated[:, 45], axis=1)
-        ours = np.linalg.norm(marks68(bench.head, fit, fixed) - found.annotated, axis=2)
-        theirs = np.linalg.norm(found.points[:, MEDIAPIPE_OF_IBUG] - found.annotated, axis=2)
-        if fixed:
-            by_yaw(fit, ours, theirs, found.annotated)
-            continue
-        ours, theirs = 100 * ours / eyes[:, None], 100 * theirs / eyes[:, None]
-        for what, error in (("the fitted head", ours), ("MediaPipe's own points", theirs)):
-            inner, whole = error[:, 17:].mean(1), error.mean(1)
-            print(
-                f"  {name}, {what}: inner 51 {inner.mean():.2f} % (median {np.median(inner):.2f}), "
-                f"all 68 {whole.mean():.2f} % (median {np.median(whole):.2f})"
-            )
-        parts = {"outline": (0, 17), "brows": (17, 27), "nose": (27, 36), "eyes": (36, 48), "mouth": (48, 68)}
-        print("    " + ", ".join(f"{part} {ours[:, a:b].mean():.2f} %" for part, (a, b) in parts.items()))
-        worst = np.argsort(-ours[:, 17:].mean(1))[:3]
-        print("    worst: " + ", ".join(f"{found.names[i]} {ours[i, 17:].mean():.1f} %" for i in worst))
-        if name == "helen_test":
-            bench.report.goal("photos: helen_test, inner 51, mean", float(ours[:, 17:].mean()), 3.6, " %")
-
-
-def by_yaw(fit: FaceFit, ours: np.ndarray, theirs: np.ndarray, annotated: np.ndarray) -> None:
-    """In profile the eye corners meet, so the distances are over the side of the annotations' box."""
-    box = 100 / np.sqrt(np.prod(annotated.max(1) - annotated.min(1), axis=1))[:, None]
-    facing = Rotation.from_rotvec(fit.pose).apply([0.0, 0.0, 1.0])
-    yaw = np.abs(np.rad2deg(np.arctan2(facing[:, 0], facing[:, 2])))
-    print("  aflw2000, mean over the side of the box (yaw of the fitted head):")
-    for low, high in ((0, 30), (30, 60), (60, 180)):
-        rows = (yaw >= low) & (yaw < high)
-        if rows.any():
-            figures = [(box * e)[rows][:, part].mean() for e in (ours, theirs) for part in (slice(17, 68), slice(68))]
-            print(
-                f"    {low:2}–{min(high, 90)}°, {rows.sum():3} faces: inner 51 {figures[0]:.2f} %, "
-                f"all 68 {figures[1]:.2f} %; MediaPipe's own points {figures[2]:.2f} %, {figures[3]:.2f} %"
-            )
-
-
-def find_photos(bench: Bench, name: str) -> Photos:
-    """The detector on every photograph; of the faces that it finds, the one that lies on the annotation."""
-    with np.load(bench.data / "landmarks.npz") as marks:
-        keys = [key for key in marks.files if key.startswith(f"eval|{name}|")][: bench.limit]
-        annotated = np.stack([marks[key] for key in keys])
-    points, names, kept = [], [], []
-    with open_detector("mediapipe", faces=8, static=True) as detector:
-        for i, key in enumerate(keys):
-            image = read_image(bench.data / key.replace("|", "/"))
-            faces = [face.points for face in detector.detect(Frame(i, 0.0, image))]
-            misses = [misplaced(face, annotated[i]) for face in faces]
-            if misses and min(misses) < 0.5:
-                points.append(faces[int(np.argmin(misses))])
-                names.append(key.split("|")[-1])
-                kept.append(i)
-    print(f"  {name}: {len(kept)} of {len(keys)} annotated faces found")
-    return Photos(names, np.stack(points), annotated[kept])
-
-
-def misplaced(face: np.ndarray, annotated: np.ndarray) -> float:
-    """Distance of the boxes' centres and difference of their sizes, over the annotation's size."""
-    (a0, a1), (b0, b1) = (face.min(0), face.max(0)), (annotated.min(0), annotated.max(0))
-    size = np.sqrt(np.prod(b1 - b0))
-    apart = np.linalg.norm((a0 + a1) / 2 - (b0 + b1) / 2) / size
-    return float(apart + 0.5 * abs(np.log(np.sqrt(np.prod(a1 - a0)) / size)))
-
-
-def marks68(head: HeadModel, fit: FaceFit, fixed: bool) -> np.ndarray:
-    """iBUG-68 of fitted heads, px: the outline as it is seen, or points fixed on the surface."""
-    marks = HeadLandmarks(head)
-    params = replace(
-        head.neutral(len(fit.pose)),
-        **{
-            name: torch.from_numpy(getattr(fit, name))
-            for name in ("shape", "expression", "pose", "neck", "jaw", "eyes")
-        },
-    )
-    with torch.no_grad():
-        points = (marks.full68(params) if fixed else marks.ibug68(params)).numpy()[..., :2]
-    return fit.camera[:, None, :1] * points * (1, -1) + fit.camera[:, None, 1:]
-
-
-def clips(bench: Bench) -> None:
-    videos = sorted((bench.data / "video").glob("**/*.m[op][4v]"), key=lambda p: (p.parent.name != "video", p.name))
-    task = bench.data / "nets" / "face_landmarker.task"
-    if not videos or not task.is_file():
-        print(f"  skipped: no videos or no {task}; give --data or set DECATRACK_DATA")
-        return
-    videos = [video for video in videos if video.stem != "no_face"][: bench.limit]
-    print(
-        f"  distance to the detector's inner points; correlations where the judge's score moves (deviation > {MOVES})"
-    )
-    print(f"  {'clip':34}{'distance':>9}{'jaw':>7}{'blinks':>8}{'gaze':>7}{'units':>7}  worst units")
-    table = []
-    for video in videos:
-        seen, track = bench.observations(video), bench.track(video)
-        distance = distance_to_detector(bench.head, seen, track)
-        scores = judge(video, task, track)
-        units = judged(track, scores)
-        groups = {
-            "jaw": [v for k, v in units.items() if k == "jawOpen"],
-            "blinks": [v for k, v in units.items() if k.startswith("eyeBlink")],
-            "gaze": [v for k, v in units.items() if k.startswith("eyeLook")],
-            "units": list(units.values()),
-        }
-        row = {name: float(np.mean(values)) if values else np.nan for name, values in groups.items()}
-        worst = sorted(units.items(), key=lambda item: item[1])[:3]
-        figures = "".join(
-            f"{row[name]:{width}.2f}" for name, width in (("jaw", 7), ("blinks", 8), ("gaze", 7), ("units", 7))
-        )
-        print(
-            f"  {video.stem:34}{distance:7.2f} %{figures}  " + ", ".join(f"{k} {v:.2f}" for k, v in worst), flush=True
-        )
-        table.append((distance, *row.values()))
-    columns = [[value for value in column if np.isfinite(value)] for column in zip(*table, strict=True)]
-    distance, jaw, blinks, gaze, units = (float(np.mean(column)) if column else np.nan for column in columns)
-    print(f"  {len(table)} clips; gaze {gaze:.2f}")
-    bench.report.goal("clips: distance to the detector's inner points, mean", distance, 2.0, " %")
-    bench.report.goal("clips: jaw, mean correlation", jaw, 0.9, "", True)
-    bench.report.goal("clips: blinks, mean correlation", blinks, 0.8, "", True)
-    bench.report.goal("clips: units that move, mean correlation", units, 0.65, "", True)
-
-
-def distance_to_detector(head: HeadModel, seen: Observations, track: Track) -> float:
-    """Mean over the valid frames, percent of the distance of the head's outer eye corners in space."""
-    marks = HeadLandmarks(head).mediapipe478
-    assert marks is not None
-    rows = np.flatnonzero(track.valid)
-    with torch.no_grad():
-        points = marks(track.params(rows)).numpy()
-    camera = track.camera[rows, None]
-    eyes = camera[:, 0, 0] * np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
-    at = np.searchsorted(seen.frame, track.frame[rows])
-    inner = MEDIAPIPE.index[MEDIAPIPE.inner]
-    pixels = camera[..., :1] * points[:, inner, :2] * (1, -1) + camera[..., 1:]
-    return float(100 * np.mean(np.linalg.norm(pixels - seen.of_scheme(at)[:, inner], axis=2).mean(1) / eyes))
-
-
-def judge(video: Path, task: Path, track: Track) -> dict[str, np.ndarray]:
-    """The judge's scores by name, one per row of the track, NaN where it sees no face.
-
-    It looks at a fixed square around all of the track's boxes: in the whole picture it loses small faces.
-    """
-    import mediapipe as mp
-    from mediapipe.tasks.python import BaseOptions, vision
-
-    low, high = track.box[track.valid, :2].min(0), track.box[track.valid, 2:].max(0)
-    centre, side = (low + high) / 2, 1.8 * float((high - low).max())
-    options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=str(task)),
-        output_face_blendshapes=True,
-        running_mode=vision.RunningMode.VIDEO,
-    )
-    wanted = {int(frame): row for row, frame in enumerate(track.frame)}
-    scores: dict[str, np.ndarray] = {}
-    with vision.FaceLandmarker.create_from_options(options) as landmarker:
-        for frame in open_video(video):
-            if frame.index not in wanted:
-                continue
-            corner = np.maximum(centre - side / 2, 0).astype(int)
-            far = np.ceil(centre + side / 2).astype(int)
-            image = np.ascontiguousarray(frame.image[corner[1] : far[1], corner[0] : far[0]])
-            found = landmarker.detect_for_video(
-                mp.Image(mp.ImageFormat.SRGB, image), round(frame.time * 1000) + frame.index
-            )
-            for category in found.face_blendshapes[0] if found.face_blendshapes else ():
-                column = scores.setdefault(category.category_name, np.full(len(track), np.nan))
-                column[wanted[frame.index]] = category.score
-    return scores
-
-
-def judged(track: Track, scores: dict[str, np.ndarray]) -> dict[str, float]:
-    """Correlation with each of the judge's scores that moves, where the head has such a unit."""
-    units = our_units(track)
-    result = {}
-    for name, score in scores.items():
-        rows = np.isfinite(score) & track.valid
-        if name in units and rows.sum() > 10 and score[rows].std() > MOVES:
-            result[name] = correlation(units[name][rows], score[rows])
-    return result
-
-
-def our_units(track: Track) -> dict[str, np.ndarray]:
-    """The track in ARKit's names: jaw and gaze come from the joints, what ARKit does not split is averaged."""
-    units = {name: track.expression[:, i] for i, name in enumerate(track.expression_names)}
-    for name in list(units):
-        whole = name.removesuffix("Left")
-        if whole != name and whole + "Right" in units:
-            units.setdefault(whole, (units[name] + units[whole + "Right"]) / 2)
-    units["jawOpen"] = track.jaw[:, 0]
-    for side, start, outwards in (("Left", 0, 1.0), ("Right", 3, -1.0)):
-        down, aside = track.eyes[:, start], outwards * track.eyes[:, start + 1]
-        units |= {f"eyeLookDown{side}": np.maximum(down, 0), f"eyeLookUp{side}": np.maximum(-down, 0)}
-        units |= {f"eyeLookOut{side}": np.maximum(aside, 0), f"eyeLookIn{side}": np.maximum(-aside, 0)}
-    return units
-
-
 def smoothing(bench: Bench) -> None:
     from training.clips import write_astronaut
 
@@ -422,14 +155,21 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path(default), help="development data (default: %(default)s)")
     parser.add_argument("--head", default="openhead", help="openhead, or the path of a head")
     parser.add_argument("--limit", type=int, help="photographs of a set, and clips, at most")
+    parser.add_argument("--weights", default="embedded", help="as `track` takes them: embedded, open, none or a file")
+    parser.add_argument("--no-fit", action="store_true", help="the network alone")
     arguments = parser.parse_args()
     unknown = set(arguments.sections) - SECTIONS.keys()
     if unknown:
         parser.error(f"unknown section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
-    config = TrackConfig(head=arguments.head)
+    config = TrackConfig(arguments.head, arguments.weights, fit=FitConfig(landmarks=not arguments.no_fit))
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(report, config, load_model(config), arguments.data, Path(folder), arguments.limit)
+        head = load_model(config)
+        network = open_network(config.weights, head)
+        print(
+            f"{'landmark fit alone' if network is None else 'network alone' if arguments.no_fit else 'network and fit'}"
+        )
+        bench = Bench(report, config, head, network, arguments.data, Path(folder), arguments.limit)
         for name in arguments.sections or SECTIONS:
             print(f"{name}:", flush=True)
             SECTIONS[name](bench)
