@@ -117,7 +117,7 @@ class KeypointResNet(nn.Module):
     """A narrow ResNet18 that also says where it sees things: a spatial softmax over maps of its feature pyramid.
 
     A mean over the picture forgets places, and a network that ends with one learns slowly where a lip is. Here every
-    point has a map at an eighth of the picture's resolution; its expected place under the map's softmax is a feature
+    point has a map at a quarter of the picture's resolution; its expected place under the map's softmax is a feature
     (Finn et al. 2016, "Deep spatial autoencoders"), and so is what the pyramid shows there (Lin et al. 2017).
 
     Attributes:
@@ -138,7 +138,7 @@ class KeypointResNet(nn.Module):
             stages.append(nn.Sequential(BasicBlock(channels, wide, 1 if stage == 0 else 2), BasicBlock(wide, wide, 1)))
             channels = wide
         self.stages = nn.ModuleList(stages)
-        self.lateral = nn.ModuleList([nn.Conv2d(wide, lateral, 1) for wide in widths[1:]])
+        self.lateral = nn.ModuleList([nn.Conv2d(wide, lateral, 1) for wide in widths])
         self.mix = nn.Sequential(
             nn.BatchNorm2d(lateral),
             nn.ReLU(inplace=True),
@@ -147,7 +147,7 @@ class KeypointResNet(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.maps = nn.Conv2d(lateral, points, 1)
-        self.looks = nn.Conv2d(lateral, points, 1)
+        self.looks = nn.Linear(lateral, points)  # each row is for its own point
         self.points = points
         self.channels = 3 * points + channels
         _initialise(self)
@@ -158,15 +158,17 @@ class KeypointResNet(nn.Module):
         for stage in self.stages:
             x = stage(x)
             levels.append(x)
-        pyramid = self.lateral[2](levels[3])
-        for lateral, level in ((self.lateral[1], levels[2]), (self.lateral[0], levels[1])):
+        pyramid = self.lateral[3](levels[3])
+        for lateral, level in zip(self.lateral[2::-1], levels[2::-1], strict=True):
             pyramid = interpolate(pyramid, level.shape[-2:]) + lateral(level)
         pyramid = self.mix(pyramid)
-        weights = self.maps(pyramid).float().flatten(2).softmax(-1).unflatten(-1, pyramid.shape[-2:])
-        columns, rows = (_centres(size, weights) for size in (weights.shape[-1], weights.shape[-2]))
-        places = torch.stack([weights.sum(-2) @ columns, weights.sum(-1) @ rows], dim=-1)
-        looks = (self.looks(pyramid).float() * weights).sum((-2, -1))
-        return torch.cat([places.flatten(1), looks, levels[3].float().mean((-2, -1))], dim=1)
+        weights = self.maps(pyramid).float().flatten(2).softmax(-1)
+        rows, columns = (_centres(size, weights) for size in pyramid.shape[-2:])
+        grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).flatten(1)
+        shown = torch.cat([grid.expand(len(images), -1, -1), pyramid.float().flatten(2)], dim=1)
+        at = weights @ shown.transpose(1, 2)  # place, and what the pyramid shows, of every point
+        looks = (at[..., 2:] * self.looks.weight).sum(-1) + self.looks.bias
+        return torch.cat([at[..., :2].flatten(1), looks, levels[3].float().mean((-2, -1))], dim=1)
 
 
 def _centres(count: int, like: Tensor) -> Float[Tensor, "N"]:
