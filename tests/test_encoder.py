@@ -33,17 +33,17 @@ def test_points_lie_where_their_maps_are_bright() -> None:
     features = network(images)
     assert features.shape == (2, network.channels)
     places = features[:, : 2 * network.points].unflatten(1, (-1, 2))
-    logits = kept[0].double()  # 12 rows, 8 columns
+    logits = kept[0].double()  # 24 rows, 16 columns
     weights = (logits - logits.amax((-2, -1), keepdim=True)).exp()
-    x = torch.linspace(-7 / 8, 7 / 8, 8, dtype=torch.float64)
-    y = torch.linspace(-11 / 12, 11 / 12, 12, dtype=torch.float64)
+    x = torch.linspace(-15 / 16, 15 / 16, 16, dtype=torch.float64)
+    y = torch.linspace(-23 / 24, 23 / 24, 24, dtype=torch.float64)
     total = weights.sum((-2, -1))
     expected = torch.stack([(weights * x).sum((-2, -1)), (weights * y[:, None]).sum((-2, -1))], -1) / total[..., None]
     torch.testing.assert_close(places.double(), expected, atol=1e-5, rtol=0)
     network.maps.register_forward_hook(lambda module, inputs, output: _one_cell(output, row=9, column=1))
     places = network(images)[:, : 2 * network.points].unflatten(1, (-1, 2))
-    torch.testing.assert_close(places[..., 0], torch.full_like(places[..., 0], -5 / 8))
-    torch.testing.assert_close(places[..., 1], torch.full_like(places[..., 1], 7 / 12))
+    torch.testing.assert_close(places[..., 0], torch.full_like(places[..., 0], -13 / 16))
+    torch.testing.assert_close(places[..., 1], torch.full_like(places[..., 1], -5 / 24))
 
 
 def _one_cell(maps: torch.Tensor, row: int, column: int) -> torch.Tensor:
