@@ -9,13 +9,13 @@ import scans
 import torch
 
 from model.asset import HeadAsset
-from model.crop import crop_of_landmarks
 from model.deca import DECA, DECAConfig
 from model.io.assets import save_head
 from model.io.checkpoints import save_checkpoint
 from tracker.command import run
 from tracker.image import write_image
 from training.evaluate.__main__ import main
+from training.evaluate.faces import crop_around
 from training.evaluate.now import find_items, read_genders
 
 PEOPLE = {"FaMoS_180424_03335_TA": 1, "FaMoS_180704_03355_TA": 2}
@@ -124,7 +124,7 @@ def test_boxes_go_back_to_the_landmarks_that_they_were_grown_from(released: Path
     width, height = right - left, bottom - top
     grown = [left - 0.1 * width, top - 0.3 * height, right + 0.1 * width, bottom + 0.05 * height]
     assert grown == pytest.approx([4, 3, 28, 30])
-    assert float(crop_of_landmarks(torch.from_numpy(points)).size) == pytest.approx(1.375 * (width + height) / 2)
+    assert float(crop_around(points).size) == pytest.approx(1.6 * (width + height) / 2)
 
 
 def test_the_layout_is_found_from_beside_and_above_and_without_a_list(released: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from model.crop import RESOLUTION, Crop, T_frame_crop, crop_of_landmarks
+from model.crop import RESOLUTION, Crop, T_frame_crop, trained_crop
 from tracker.detect import Detector, open_detector
 from tracker.image import warp
 from tracker.observation import MEDIAPIPE_OF_IBUG, Detection, Frame
@@ -71,10 +71,9 @@ def ibug68(face: Detection) -> Float[np.ndarray, "68 2"]:
     return face.points[MEDIAPIPE_OF_IBUG] if face.scheme == "mediapipe478" else face.points
 
 
-def crop_around(points: Float[np.ndarray, "N 2"], scale: float | None = None) -> Crop:
-    """The crop around 68 points, px, as at inference; without a batch dimension."""
-    tensor = torch.from_numpy(np.asarray(points, np.float32))
-    return crop_of_landmarks(tensor) if scale is None else crop_of_landmarks(tensor, scale)
+def crop_around(points: Float[np.ndarray, "N 2"]) -> Crop:
+    """The crop around 68 points, px, as the tracker cuts it; without a batch dimension."""
+    return trained_crop(torch.from_numpy(np.asarray(points, np.float32)))
 
 
 def cut(image: UInt8[np.ndarray, "H W *C"], crop: Crop, resolution: int = RESOLUTION) -> UInt8[np.ndarray, "S S *C"]:
