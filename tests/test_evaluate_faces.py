@@ -69,6 +69,10 @@ def test_known_codes_have_no_error_and_moved_ones_the_error_of_the_move(deca: DE
         assert values.shape == (N,) and np.abs(values).max() < 0.05
     assert set(none.units) == {"mouthSmileLeft", "mouthSmileRight"}  # only these move
     assert list(none.units.values()) == pytest.approx([1, 1])
+    assert (none.expression, none.moved) == pytest.approx((1, 1), abs=1e-5)
+    against = known.face.expression.mean(0) - (known.face.expression - known.face.expression.mean(0))
+    opposite = compare_codes(deca, replace(known, face=replace(known.face, expression=against)), known)
+    assert (opposite.expression, opposite.moved) == pytest.approx((-1, -1), abs=1e-5)
 
     turned = replace(known.face, pose=known.face.pose + torch.tensor([0.0, 0.1, 0.0]))
     turned = replace(turned, eyes=known.face.eyes + torch.tensor([0.2, 0, 0, 0, 0.2, 0]))
@@ -94,7 +98,7 @@ def test_the_neck_counts_with_the_pose(deca: DECA, seen: Seen) -> None:
 def test_the_average_face_knows_no_single_face(deca: DECA, seen: Seen) -> None:
     known = codes_of(deca, seen)
     plain = compare_codes(deca, plainest(deca, known), known)
-    assert all(value == 0 for value in plain.units.values())
+    assert all(value == 0 for value in plain.units.values()) and plain.moved == plain.expression == 0
     assert plain.albedo.mean() > 0.005
 
 

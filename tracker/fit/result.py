@@ -56,10 +56,18 @@ class FaceFit:
     believed: float = float("nan")
 
 
+_COLUMNS = tuple(field.name for field in fields(FaceFit) if field.name not in ("appearance", "believed"))
+
+
 def joined(parts: list[FaceFit]) -> FaceFit:
     """The rows of all parts in order, without appearance."""
-    columns = [f.name for f in fields(FaceFit) if f.name not in ("appearance", "believed")]
-    return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
+    return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS})
+
+
+def row_of(fit: FaceFit, row: int) -> FaceFit:
+    """One row alone, without appearance."""
+    columns = {name: getattr(fit, name)[row : row + 1] for name in _COLUMNS}
+    return replace(fit, **columns, appearance=None)
 
 
 def spread_linearly(x: Float[np.ndarray, "R C"], rows: Int[np.ndarray, "R"], total: int) -> Float[np.ndarray, "T C"]:

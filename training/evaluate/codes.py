@@ -31,6 +31,7 @@ from training.evaluate.now import RADIUS
 from training.evaluate.options import estimators_of, parser_of
 from training.evaluate.report import Report, Table, statistics
 from training.evaluate.scan import Head, Scan, compare
+from training.supervision import CodeMetrics
 
 MOVES = 0.05
 """Standard deviation over the faces from which an expression unit counts as moving."""
@@ -67,7 +68,8 @@ class Errors:
         gaze: angle between the directions of the eyeballs in the head, degrees, mean of both.
         jaw: correlation of the jaw's opening over the faces.
         units: correlation by unit, of those that move.
-        expression: correlation of all these units at once, each about its own mean: units count by how much they move.
+        expression: correlation of all these units at once, each about its own mean: units count by how much they vary.
+        moved: the same of what the expression does to the face's vertices: units count by how far they move it.
         scale: relative error of the camera's scale, percent.
         landmarks: mean distance over the side of the landmarks' box, percent.
         albedo: mean difference over the face's UV map, RGB in [0, 1].
@@ -80,6 +82,7 @@ class Errors:
     jaw: float
     units: dict[str, float]
     expression: float
+    moved: float
     scale: Float[np.ndarray, "N"]
     landmarks: Float[np.ndarray, "N"]
     albedo: Float[np.ndarray, "N"]
@@ -199,6 +202,7 @@ def compare_codes(deca: DECA, found: Codes, known: Codes) -> Errors:
         jaw=correlation(found.face.jaw[:, 0], known.face.jaw[:, 0]),
         units={names[i]: correlation(found.face.expression[:, i], known.face.expression[:, i]) for i in moving},
         expression=correlation(*(_about_mean(codes.face.expression[:, moving]) for codes in (found, known))),
+        moved=_moved(deca, found.face.expression, known.face.expression),
         scale=100 * (found.scale / known.scale - 1).abs().numpy(),
         landmarks=100 * (apart / side).numpy(),
         albedo=torch.stack(albedo).numpy(),
@@ -227,6 +231,14 @@ def _about_mean(units: Float[Tensor, "N U"]) -> Float[Tensor, "NU"]:
     return (units - units.mean(0)).flatten()
 
 
+def _moved(deca: DECA, found: Float[Tensor, "N E"], known: Float[Tensor, "N E"]) -> float:
+    """Correlation of two fields of displacements over the face, by the scalar product of the codes that make them."""
+    metric = CodeMetrics(deca.head.asset).expression
+    a, b = found - found.mean(0), known - known.mean(0)
+    product, aa, bb = (((x @ metric) * y).sum() for x, y in ((a, b), (a, a), (b, b)))
+    return float(product / (aa * bb).sqrt()) if aa > 0 and bb > 0 else 0.0
+
+
 def _facing_normals(count: int = 200) -> Float[Tensor, "1 K 3"]:
     """Normals spread evenly over the half sphere that faces the camera (a Fibonacci lattice)."""
     k = torch.arange(count) + 0.5
@@ -242,6 +254,7 @@ def _table(name: str, errors: Errors, plain: Errors) -> Table:
     rows = [
         ("pose, median, degrees", float(np.median(errors.pose)), float(np.median(plain.pose))),
         ("expression, correlation of all units", errors.expression, plain.expression),
+        ("expression, correlation of what it moves", errors.moved, plain.moved),
         (f"expression, mean correlation of {len(errors.units)} units", units(errors), units(plain)),
         ("jaw opening, correlation", errors.jaw, plain.jaw),
         ("gaze, median, degrees", float(np.median(errors.gaze)), float(np.median(plain.gaze))),

@@ -19,6 +19,7 @@ from model.landmarks import HeadLandmarks
 from model.params import Camera, FaceParams
 from tracker.detect import Detector, open_detector
 from tracker.fit import FaceFit, fit_photos
+from tracker.fit.result import row_of
 from tracker.image import decode_image, read_image, resize
 from training.data.encode import jpeg, png
 from training.data.sample import Labels, Sample
@@ -200,8 +201,7 @@ class Worker:
             trust = np.array([cutout.sight.confidence for cutout in chosen])
             fit = fit_photos(points.astype(np.float32), scheme, self._head, confidence=trust)
             for number, (row, cutout) in enumerate(zip(rows, chosen, strict=True)):
-                one = FaceFit(*(getattr(fit, field.name)[number : number + 1] for field in fields(FaceFit)))
-                outcomes[row] = self._outcome(cutout, one)
+                outcomes[row] = self._outcome(cutout, row_of(fit, number))
         return [outcomes[row] for row in range(len(cutouts))]
 
     def _outcome(self, cutout: _Cutout, fit: FaceFit) -> Outcome:
