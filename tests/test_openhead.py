@@ -266,9 +266,10 @@ def test_neck_leaves_its_border_in_place(case):
 @pytest.mark.skipif(importlib.util.find_spec("anny") is None, reason="needs anny: the extra build-head")
 def test_builder_makes_the_committed_asset_again(case):
     from model.openhead.build import build_geometry, to_asset
+    from model.openhead.learned import FILES, read_learned
 
     geometry = build_geometry()
-    built = to_asset(geometry)
+    built = to_asset(geometry, read_learned(FILES["open"]))
     for field in fields(HeadAsset):
         ours, theirs = getattr(case.asset, field.name), getattr(built, field.name)
         if isinstance(ours, np.ndarray):
