@@ -20,8 +20,6 @@ FRAMES = 14
 
 def test_an_interrupted_track_goes_on_where_it_was(clip, tracked, tmp_path, capsys, monkeypatch):
     """Stopped after the first chunk; resumed, the detector sees the other frames only, and the result is the same."""
-    import tracker.detect.mediapipe as backend
-
     config = tmp_path / "c.yaml"
     config.write_text("chunk: 30\n")
     long = tmp_path / "long.mp4"
@@ -32,16 +30,7 @@ def test_an_interrupted_track_goes_on_where_it_was(clip, tracked, tmp_path, caps
     argv = [str(long), "--config", str(config), "--out"]
     assert track([*argv, str(tmp_path / "whole.npz")]) == 0
 
-    seen = []
-    detect = backend.MediaPipeDetector.detect
-
-    def counted(self, frame):
-        seen.append(frame.index)
-        if len(seen) == 36:
-            raise KeyboardInterrupt
-        return detect(self, frame)
-
-    monkeypatch.setattr(backend.MediaPipeDetector, "detect", counted)
+    seen = interrupt_at(monkeypatch, 36)
     out = tmp_path / "parts.npz"
     assert track([*argv, str(out)]) == 130 and not out.exists()
     assert track([*argv, str(out), "--resume"]) == 0
@@ -51,6 +40,22 @@ def test_an_interrupted_track_goes_on_where_it_was(clip, tracked, tmp_path, caps
     np.testing.assert_array_equal(whole.landmarks, parts.landmarks)
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
     capsys.readouterr()
+
+
+def interrupt_at(monkeypatch, count: int) -> list[int]:
+    """Ctrl-C at the detector's frame of that number, once; the list fills with the frames that it was asked for."""
+    import tracker.detect.mediapipe as backend
+
+    detect, seen = backend.MediaPipeDetector.detect, []
+
+    def counted(self, frame):
+        seen.append(frame.index)
+        if len(seen) == count:
+            raise KeyboardInterrupt
+        return detect(self, frame)
+
+    monkeypatch.setattr(backend.MediaPipeDetector, "detect", counted)
+    return seen
 
 
 def fresh_weights(path: Path) -> Path:
@@ -70,8 +75,6 @@ def fresh_weights(path: Path) -> Path:
 
 def test_a_network_looks_at_every_face(clip, tracked, tmp_path, capsys, monkeypatch):
     """Alone it is the answer, and a resumed run gives the same; beside the fit one that is wrong changes nothing."""
-    import tracker.detect.mediapipe as backend
-
     weights, config = fresh_weights(tmp_path / "w.safetensors"), tmp_path / "c.yaml"
     config.write_text("chunk: 30\n")
     long = tmp_path / "long.mp4"
@@ -82,15 +85,7 @@ def test_a_network_looks_at_every_face(clip, tracked, tmp_path, capsys, monkeypa
     argv = [str(long), "--weights", str(weights), "--config", str(config), "--no-fit", "--out"]
     whole, parts, out = (tmp_path / name for name in ("whole.npz", "parts.npz", "fit.npz"))
     assert track([*argv, str(whole)]) == 0
-    detect, seen = backend.MediaPipeDetector.detect, []
-
-    def counted(self, frame):
-        seen.append(frame.index)
-        if len(seen) == 33:
-            raise KeyboardInterrupt
-        return detect(self, frame)
-
-    monkeypatch.setattr(backend.MediaPipeDetector, "detect", counted)
+    interrupt_at(monkeypatch, 33)
     assert track([*argv, str(parts)]) == 130
     assert track([*argv, str(parts), "--resume"]) == 0
     a, b = load_track(whole), load_track(parts)

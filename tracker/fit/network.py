@@ -34,9 +34,8 @@ from tracker.observation import FaceCodes
 TURNED, PROFILE = 30.0, 60.0
 """Yaw (degrees) up to which landmarks count in full, and from which `LEFT` of their weight is left."""
 LEFT = 0.001
-"""So little, because there are some 180 of them, whose errors are counted as if they were independent. On rendered
-faces beyond 60° the pose was off by 15° with landmarks alone, by 9° with 0.01, by 7° with this and by 7° by a network
-alone (`python -m training.evaluate errors --fit`, weights under way)."""
+"""So little, because there are some 180 of them, whose errors are counted as if they were independent.
+`python -m training.evaluate errors --fit` prints what it does to faces beyond 60°."""
 FEW_PIXELS = 48.0
 """Mean side of the box of the 68 landmarks (px) under which landmarks weigh less, as its square."""
 GROSS = (0.10, 0.20)

@@ -20,9 +20,10 @@ from model.io.assets import load_head
 from model.io.checkpoints import load_deca
 from model.landmarks import HeadLandmarks
 from model.params import Camera, FaceParams
+from tracker.encode import cut
 from tracker.fit import FitConfig, fit_photos
-from tracker.observation import Detection
-from training.evaluate.faces import crop_around, cut, ibug68, stacked, tensor
+from tracker.observation import Detection, ibug68
+from training.evaluate.faces import crop_around, stacked, tensor
 from training.evaluate.scan import IBUG_OF_SEVEN, Head
 
 BATCH = 16
@@ -72,8 +73,9 @@ class Network:
     def __call__(self, photos: Sequence[Photo]) -> Estimate:
         """One row per photograph, from its crop."""
         with torch.no_grad():
-            face, _, camera = self.deca.encode(tensor([cut(photo.image, photo.crop) for photo in photos]))
-        return Estimate(face, lift(camera, stacked([photo.crop for photo in photos])))
+            pictures = [cut(photo.image, photo.crop, self.deca.config.resolution) for photo in photos]
+            codes = self.deca.encode_coarse(tensor(pictures))
+        return Estimate(codes.face, lift(codes.camera, stacked([photo.crop for photo in photos])))
 
 
 class Fit:

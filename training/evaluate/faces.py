@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from model.crop import RESOLUTION, Crop, T_frame_crop, trained_crop
+from model.crop import Crop, trained_crop
 from tracker.detect import Detector, open_detector
-from tracker.image import warp
-from tracker.observation import MEDIAPIPE_OF_IBUG, Detection, Frame
+from tracker.observation import Detection, Frame
 
 
 class Finder:
@@ -66,20 +65,9 @@ def misplaced(points: Float[np.ndarray, "N 2"], annotated: Float[np.ndarray, "M 
     return float(apart + 0.5 * abs(np.log(np.sqrt(np.prod(a1 - a0)) / size)))
 
 
-def ibug68(face: Detection) -> Float[np.ndarray, "68 2"]:
-    """The detection's iBUG points, px; of MediaPipe's the nearest ones."""
-    return face.points[MEDIAPIPE_OF_IBUG] if face.scheme == "mediapipe478" else face.points
-
-
 def crop_around(points: Float[np.ndarray, "N 2"]) -> Crop:
     """The crop around 68 points, px, as the tracker cuts it; without a batch dimension."""
     return trained_crop(torch.from_numpy(np.asarray(points, np.float32)))
-
-
-def cut(image: UInt8[np.ndarray, "H W *C"], crop: Crop, resolution: int = RESOLUTION) -> UInt8[np.ndarray, "S S *C"]:
-    """The crop of a picture, resampled; black outside."""
-    T_crop_frame = np.linalg.inv(T_frame_crop(crop, resolution).double().numpy())
-    return warp(image, T_crop_frame[:2], (resolution, resolution))
 
 
 def tensor(pictures: Sequence[UInt8[np.ndarray, "S S 3"]]) -> Float[Tensor, "batch 3 S S"]:

@@ -20,11 +20,12 @@ from model.head import HeadModel
 from model.landmarks import HeadLandmarks
 from tracker.fit.rigid import rigid_start
 from tracker.image import read_image
+from tracker.observation import ibug68
 from tracker.progress import Progress
 from training.evaluate.annotations import Annotated, find_annotated
 from training.evaluate.curve import save_curves
 from training.evaluate.estimate import BATCH, Estimator, Network, Photo, landmarks68, photo_of
-from training.evaluate.faces import Finder, crop_around, ibug68
+from training.evaluate.faces import Finder, crop_around
 from training.evaluate.options import add_estimators, estimators_of, folder_of, parser_of
 from training.evaluate.report import Report, Table, strings
 

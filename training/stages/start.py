@@ -65,7 +65,7 @@ def start_from_mean(deca: DECA, scale: float, generator: torch.Generator) -> Non
         last.weight.mul_(spreads[:, None])
         last.bias.copy_(mean)
     # The decoder's normalisation hardly lifts what is weak (eps 0.8): with PyTorch's usual weights the signal fades
-    # from block to block, and the gradient to the detail code is 35 times smaller.
+    # from block to block, and hardly any gradient comes to the detail code.
     *blocks, relief = (layer for layer in deca.detail_decoder.conv_blocks if isinstance(layer, nn.Conv2d))
     for block in blocks:
         nn.init.kaiming_normal_(block.weight, a=0.2, nonlinearity="leaky_relu", generator=generator)
