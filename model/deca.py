@@ -42,6 +42,8 @@ class DECAConfig:
             weights were trained without.
         gaze: whether E_c ends with six more outputs, the rotations of the eyeballs; the published one does not.
         resolution: side of the encoders' pictures, px; crops of another size are resampled.
+        coarse_resolution: side of E_c's pictures where it is another one: where a lip is shows in a smaller picture
+            than a wrinkle, and E_c sees every frame; 0 takes `resolution`, as the published one does.
         normalised: whether E_c gives codes minus `DECA.code_mean`, in units of `DECA.code_spread` (both are then part
             of the state), so that one rate of learning suits all of them; the published one gives the codes.
     """
@@ -54,6 +56,7 @@ class DECAConfig:
     curved: bool = False
     gaze: bool = False
     resolution: int = 224
+    coarse_resolution: int = 0
     normalised: bool = False
 
 
@@ -172,6 +175,11 @@ class DECA(nn.Module):
         self.detail_encoder = Encoder(config.detail, config.backbone)
         self.detail_decoder = DetailDecoder(3 + config.expression + config.detail)
 
+    @property
+    def coarse_resolution(self) -> int:
+        """Side of E_c's pictures, px."""
+        return self.config.coarse_resolution or self.config.resolution
+
     def encode(self, images: Float[Tensor, "batch 3 H W"]) -> tuple[FaceParams, Appearance, CropCamera]:
         """E_c and E_d: crops, RGB in [0, 1], to codes."""
         codes = self.encode_coarse(images)
@@ -180,7 +188,7 @@ class DECA(nn.Module):
 
     def encode_coarse(self, images: Float[Tensor, "batch 3 H W"]) -> CoarseCodes:
         """E_c: crops, RGB in [0, 1], to codes."""
-        output = self.coarse_encoder(self._resampled(images)).float()
+        output = self.coarse_encoder(resampled(images, self.coarse_resolution)).float()
         codes, points = output.split([sum(self.coarse_sizes), 2 * self.coarse_points], dim=-1)
         if self.config.normalised:
             codes = self.code_mean + self.code_spread * codes
@@ -200,7 +208,7 @@ class DECA(nn.Module):
 
     def encode_detail(self, images: Float[Tensor, "batch 3 H W"]) -> Float[Tensor, "batch D"]:
         """E_d: crops, RGB in [0, 1], to detail codes."""
-        return self.detail_encoder(self._resampled(images)).float()
+        return self.detail_encoder(resampled(images, self.config.resolution)).float()
 
     def decode(self, face: FaceParams, appearance: Appearance, camera: CropCamera) -> Reconstruction:
         """Codes to a mesh, its landmarks and its maps (eq. 1, 2 and 10)."""
@@ -279,11 +287,12 @@ class DECA(nn.Module):
             depth=depth_view(surface),
         )
 
-    def _resampled(self, images: Tensor) -> Tensor:
-        size = (self.config.resolution, self.config.resolution)
-        if images.shape[-2:] == size:
-            return images
-        return resize(images, size, mode="bilinear", align_corners=False, antialias=images.shape[-1] > size[1])
+
+def resampled(images: Float[Tensor, "batch C H W"], size: int) -> Float[Tensor, "batch C size size"]:
+    """Pictures of another size; unchanged where they have it."""
+    if images.shape[-2:] == (size, size):
+        return images
+    return resize(images, (size, size), mode="bilinear", align_corners=False, antialias=images.shape[-1] > size)
 
 
 def within(codes: Float[Tensor, "*batch E"], limits: tuple[float, float] | None) -> Float[Tensor, "*batch E"]:

@@ -51,10 +51,10 @@ def accelerate(deca: DECA, engine: str = "auto", half: bool = False) -> DECA:
     fast = copy.copy(deca)
     fast._modules = dict(deca._modules)
     codes = [torch.zeros(2, size, device=deca.albedo_mean.device) for size in _decoder_sizes(deca)]
-    pictures = torch.zeros(2, 3, deca.config.resolution, deca.config.resolution)
+    small, large = (torch.zeros(2, 3, side, side) for side in (deca.coarse_resolution, deca.config.resolution))
     examples = {
-        "coarse_encoder": [pictures],
-        "detail_encoder": [pictures],
+        "coarse_encoder": [small],
+        "detail_encoder": [large],
         "detail_decoder": codes,
     }
     for name, example in examples.items():

@@ -8,7 +8,7 @@ import torch
 from model.asset import HeadAsset
 from model.camera import lift
 from model.crop import Crop
-from model.deca import DECA, DECAConfig, within
+from model.deca import DECA, DECAConfig, resampled, within
 from model.params import Appearance, CropCamera
 from model.views import composite
 
@@ -82,6 +82,22 @@ def test_gaze_resolution_and_normalised_codes(tiny_head: HeadAsset) -> None:
         torch.testing.assert_close(first.face.expression + first.excess, raw[:, 15:23])
         larger = torch.nn.functional.interpolate(images, (128, 128), mode="nearest")
         torch.testing.assert_close(more.encode_coarse(larger).face.shape, second.face.shape, atol=0.05, rtol=0)
+
+
+def test_the_coarse_encoder_may_see_smaller_pictures(tiny_head: HeadAsset) -> None:
+    config = dataclasses.replace(CONFIG, resolution=64, coarse_resolution=32)
+    torch.manual_seed(0)
+    deca = DECA(tiny_head, config, 16).eval()
+    torch.manual_seed(0)
+    same = DECA(tiny_head, dataclasses.replace(config, coarse_resolution=0), 16).eval()
+    assert (deca.coarse_resolution, same.coarse_resolution) == (32, 64)
+    images = torch.rand(2, 3, 64, 64)
+    small = resampled(images, 32)
+    assert small.shape == (2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(deca.encode_coarse(images).face.shape, deca.encode_coarse(small).face.shape)
+        assert not torch.equal(deca.encode_coarse(images).face.shape, same.encode_coarse(images).face.shape)
+        assert torch.equal(deca.encode_detail(images), same.encode_detail(images))
 
 
 def test_decode(deca: DECA, tiny_head: HeadAsset) -> None:

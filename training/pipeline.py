@@ -189,7 +189,7 @@ def _start(config: TrainConfig, name: StageName, asset: HeadAsset, say: Callable
     checkpoint = read_checkpoint(path)
     was = {"head": checkpoint.head, **dataclasses.asdict(checkpoint.config)}
     now = {"head": asset.name, **dataclasses.asdict(deca.config)}
-    changed = [key for key in was if was[key] != now[key] and key != "resolution"]  # networks take any size
+    changed = [key for key in was if was[key] != now[key] and not key.endswith("resolution")]  # they take any size
     faults = [f"{key} was {was[key]}, is {now[key]}" for key in changed]
     if faults:
         raise ValueError(f"{path}: weights of another model: {'; '.join(faults)}; choose a matching model.start")

@@ -21,11 +21,12 @@ def new_deca(asset: HeadAsset, config: TrainConfig) -> DECA:
     """A DECA of the settings' sizes, its weights a function of the seed alone.
 
     Raises:
-        ValueError: the head lacks texture coordinates or landmarks, or the resolution is not positive.
+        ValueError: the head lacks texture coordinates or landmarks, or a resolution is too small.
     """
     model = config.model
-    if model.resolution < 32:
-        raise ValueError(f"model.resolution is {model.resolution}, expected 32 or more; {RESOLUTION} is the paper's")
+    for name, side in (("resolution", model.resolution), ("coarse_resolution", model.coarse_resolution)):
+        if side < 32 and (name == "resolution" or side != 0):
+            raise ValueError(f"model.{name} is {side}, expected 32 or more; {RESOLUTION} is the paper's")
     sizes = DECAConfig(
         backbone=model.backbone,
         shape=asset.shapedirs.shape[-1],
@@ -35,6 +36,7 @@ def new_deca(asset: HeadAsset, config: TrainConfig) -> DECA:
         curved=model.curved,
         gaze=model.gaze,
         resolution=model.resolution,
+        coarse_resolution=model.coarse_resolution,
         normalised=model.normalised,
     )
     with torch.random.fork_rng(devices=[]):
