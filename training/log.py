@@ -18,7 +18,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from tqdm import tqdm
 
 _LABEL = 14  # px above each column
-_ROWS = 6
+ROWS = 6
 
 
 class Journal:
@@ -109,7 +109,7 @@ def grid(pictures: Mapping[str, Float[Tensor, "batch 3 _ _"]]) -> np.ndarray:
     size = next(iter(pictures.values())).shape[-2:]
     columns = []
     for name, faces in pictures.items():
-        faces = faces[:_ROWS].detach().float().cpu()
+        faces = faces[:ROWS].detach().float().cpu()
         if faces.shape[-2:] != size:
             faces = interpolate(faces, size, mode="bilinear", align_corners=False, antialias=True)
         column = (faces.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -5,6 +5,7 @@
   stirling      the same, challenge of Feng et al. 2018 (Stirling/ESRC 3D)
   consistency   one person's codes over photographs; what swapping them costs
   detail        wrinkles: where they move with the expression, and whether they explain pictures
+  pictures      photographs beside what the networks make of them, to be looked at
   codes         rendered faces with exact codes
   errors        the same by yaw, as the tracker's fit wants to know it
 
@@ -23,7 +24,7 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 from model.io.configs import nearest
 from tracker.command import run
 
-PROTOCOLS = ("landmarks", "now", "stirling", "consistency", "detail", "codes", "errors")
+PROTOCOLS = ("landmarks", "now", "stirling", "consistency", "detail", "pictures", "codes", "errors")
 
 
 def main(argv: Sequence[str]) -> int:
