@@ -18,7 +18,11 @@ from training.config import LossWeights, StageConfig, TrainConfig
 from training.data.sample import Batch
 from training.stages.base import Stage
 from training.stages.labelled import LabelLosses
+from training.stages.spots import Spots, spots_loss
 from training.stages.terms import landmark_losses, prior_losses, seen_losses, weighted
+
+IBUG = 68
+"""Points of the backbone that are iBUG's; the others come after them."""
 
 
 class CoarseLearning(Stage):
@@ -36,6 +40,8 @@ class CoarseLearning(Stage):
         self.settings = settings
         self.mixed = config.precision == "bfloat16"
         self.labels = LabelLosses(deca) if settings.loss.labels != 0 else None
+        spots = deca.coarse_points - IBUG if settings.loss.spots != 0 else 0
+        self.spots = Spots(deca.head, spots) if spots > 0 else None
         deca.requires_grad_(False)
         deca.coarse_encoder.requires_grad_(True)
 
@@ -67,6 +73,9 @@ class CoarseLearning(Stage):
         if self.labels is not None:
             losses = self.labels(self.deca, codes, batch.labels)
             terms |= {name: self.weights.labels * loss for name, loss in losses.items()}
+        if self.spots is not None and codes.points is not None:
+            loss = spots_loss(codes.points[:, IBUG:], self.spots(batch.labels), batch.labels.known)
+            terms["spots"] = self.weights.spots * loss
         return terms
 
     def project(self, codes: CoarseCodes) -> Float[Tensor, "batch 68 2"]:
