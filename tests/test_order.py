@@ -50,6 +50,16 @@ def test_a_step_does_not_depend_on_the_steps_before(faces: Faces) -> None:
         np.testing.assert_array_equal(backwards.indices(step), batches[step])
 
 
+def test_people_with_a_single_photograph_take_part_if_wanted(faces: Faces) -> None:
+    data = DataConfig(held_out=0.0, singles=True)
+    order = Order(faces, data, StageConfig(subjects=4, images=2), seed=0)
+    assert order.people == 8 and order.taking_part == 25
+    batches = np.concatenate([order.indices(step) for step in range(2)]).reshape(8, 2)
+    lonely = np.flatnonzero(np.bincount(faces.people) == 1)
+    assert {tuple(pair) for pair in faces.people[batches].tolist()} == {(person, person) for person in range(8)}
+    assert all((a == b) == (faces.people[a] in lonely) for a, b in batches)
+
+
 @pytest.mark.parametrize("images", [2, 3, 4])
 def test_people_come_with_several_photographs(faces: Faces, images: int) -> None:
     order = Order(faces, ALL, StageConfig(subjects=3, images=images), seed=0)

@@ -48,6 +48,8 @@ class DataConfig:
         shards: folders written by `python -m training.prepare` or `python -m training.synthetic`.
         shares: how often each folder is drawn from, any positive numbers; by their sizes when empty.
         held_out: share of the identities, chosen by a hash of their names, that only validation sees.
+        singles: whether people with a single photograph take part where a stage draws several of each: it is then
+            repeated, in crops that differ.
         workers: processes that decode pictures; 0 does it in the training process.
         colour: strength of random changes of brightness, contrast and colour, 0 to 1.
         degrade: probability that a crop is blurred, shrunk or compressed.
@@ -62,6 +64,7 @@ class DataConfig:
     shards: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
     held_out: float = 0.02
+    singles: bool = False
     workers: int = 0
     colour: float = 0.0
     degrade: float = 0.0

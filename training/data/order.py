@@ -17,9 +17,10 @@ class Order:
     """The order of a stage's faces. One process of `world` gets its part of every batch; all parts make the batch.
 
     With one photograph of each person (`StageConfig.images` is 1) what is drawn are faces: a fresh permutation of all
-    of them in every epoch. With several, what is drawn are people of whom there are at least two photographs; of
-    each, `images` photographs that differ, and not the same again until all were drawn. Who has fewer is repeated, as
-    evenly as it goes. With `DataConfig.shares`, every folder is permuted on its own and has its share of the draws.
+    of them in every epoch. With several, what is drawn are people of whom there are at least two photographs (with
+    `DataConfig.singles` one); of each, `images` photographs that differ, and not the same again until all were drawn.
+    Who has fewer is repeated, as evenly as it goes. With `DataConfig.shares`, every folder is permuted on its own and
+    has its share of the draws.
 
     Attributes:
         taking_part: how many faces are drawn from.
@@ -54,7 +55,7 @@ class Order:
             chosen &= faces.sides >= data.smallest
             if not chosen.any():
                 raise ValueError(f"data.smallest: no face is {data.smallest:g} px or larger; lower it")
-        self._faces, self._bounds = _groups(faces, np.flatnonzero(chosen), stage.images)
+        self._faces, self._bounds = _groups(faces, np.flatnonzero(chosen), stage.images, 1 if data.singles else 2)
         if not len(self._faces):
             raise ValueError(_no_pairs(faces, stage.images))
         self.taking_part = len(self._faces)
@@ -125,16 +126,16 @@ class Order:
         return np.resize(order[part * self._images : (part + 1) * self._images], self._images)
 
 
-def _groups(faces: Faces, chosen: np.ndarray, images: int) -> tuple[np.ndarray, np.ndarray]:
+def _groups(faces: Faces, chosen: np.ndarray, images: int, least: int) -> tuple[np.ndarray, np.ndarray]:
     """What is drawn as one, one after the other, and where each begins (and the last ends): every face on its own, or
-    the faces of every person with two or more."""
+    the faces of every person with at least so many."""
     if images == 1:
         return chosen, np.arange(len(chosen) + 1)
     people = faces.people[chosen]
     order = np.argsort(people, kind="stable")
     _, counts = np.unique(people, return_counts=True)
-    several = np.repeat(counts > 1, counts)
-    return chosen[order][several], np.concatenate([[0], np.cumsum(counts[counts > 1])])
+    several = np.repeat(counts >= least, counts)
+    return chosen[order][several], np.concatenate([[0], np.cumsum(counts[counts >= least])])
 
 
 def _quota(shares: np.ndarray) -> np.ndarray:
