@@ -53,7 +53,8 @@ def _reenact(argv: Sequence[str]) -> int:
     from tracker.track import load_track
     from tracker.video import open_video
 
-    driver, out = Path(options.driver), plan([options.driver], options.out, None, suffix=".mp4")[0].out
+    driver = Path(options.driver)
+    out = Path(plan([options.driver], options.out, None, suffix=".mp4")[0].out)
     config = TrackConfig(head=options.head, weights=options.weights, device="cpu")
     head = load_model(config)
     target = fit_target(options.target, head)

@@ -16,10 +16,10 @@ from model.params import Camera, FaceParams
 from model.render import clay, overlay
 from reenact.transfer import Transfer, main_face, transfer
 from tracker.detect import open_detector
+from tracker.finish import head_id
 from tracker.fit import FitConfig, fit_photos
 from tracker.image import read_image
 from tracker.observation import Frame
-from tracker.pipeline import head_id
 from tracker.track import Track
 from tracker.video import VideoWriter
 

@@ -1,7 +1,8 @@
 """A chunk of a video to what is seen in it: the unit of work, in this process or on any machine of a cluster.
 
-What is seen follows from the file, the chunk's borders and the settings alone. A chunk starts looking some frames early,
-so that the detector has settled and cuts are known at its first own frame; those frames belong to the chunk before.
+What is seen follows from the file, the chunk's borders and the settings alone. A chunk starts looking some frames
+early, so that the detector has settled and cuts are known at its first own frame; those frames belong to the chunk
+before.
 Faces get their owners over the whole video later (`tracker.merge`), where chunks meet.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
 from tracker.associate import Associator
 from tracker.decode import Prefetch
@@ -135,7 +136,10 @@ def look(
                 encoder.push(frame.image, faces, owners)
             clock.lap("crop")
             frames.append((frame.index, frame.time, cut, len(faces)))
-            found += [Detection(face.points[keep].astype(np.float32), face.scheme, face.confidence, face.box) for face in faces]
+            found += [
+                Detection(face.points[keep].astype(np.float32), face.scheme, face.confidence, face.box)
+                for face in faces
+            ]
             each()
     finally:
         ahead.close()

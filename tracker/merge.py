@@ -32,7 +32,7 @@ class Gathered:
 
 
 class Merger:
-    """Takes the chunks of a video in order.
+    """Takes the chunks of a video in order; `frames` counts theirs.
 
     A face is followed over the border of two chunks as from one frame to the next, and frames are numbered in the order
     in which they came.
@@ -46,7 +46,8 @@ class Merger:
         self._codes: list[FaceCodes] = []
         self._best: dict[int, Spread[tuple[int, np.ndarray]]] = {}
         self._kept: np.ndarray | None = None
-        self._frames = self._faces = self._shot = 0
+        self.frames = 0
+        self._faces = self._shot = 0
         self._damage: str | None = None
 
     def push(self, seen: Seen) -> None:
@@ -60,9 +61,9 @@ class Merger:
                 Detection(seen.points[i], seen.scheme, float(seen.confidence[i]), seen.box[i])
                 for i in range(first, first + count)
             ]
-            frame = Frame(self._frames, float(seen.time[row]), _NO_PICTURE)
+            frame = Frame(self.frames, float(seen.time[row]), _NO_PICTURE)
             owners += self._associator.push(frame, faces, self._shot)
-            self._frames, first = self._frames + 1, first + int(count)
+            self.frames, first = self.frames + 1, first + int(count)
         if seen.best is not None:
             for row, score, image in zip(seen.best.rows, seen.best.scores, seen.best.images, strict=True):
                 spread = self._best.setdefault(owners[row], Spread())
@@ -85,4 +86,4 @@ class Merger:
             if best:
                 rows = np.array([row for row, _ in best], np.int64)
                 codes = with_detail(codes, eyes, rows, np.stack([image for _, image in best]))
-        return Gathered(faces, codes, self._frames, self._damage)
+        return Gathered(faces, codes, self.frames, self._damage)
