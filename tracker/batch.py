@@ -21,17 +21,23 @@ class Log:
     """What happened to one video, line by line, in ``logs/`` beside the results; an older log is continued.
 
     Logs in an object store are written when the video is done.
+
+    Args:
+        silent: nothing is written.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, *, silent: bool = False) -> None:
         self._place: Place = ending(job, ".log", "logs")
         self._lines: list[str] = []
-        if isinstance(self._place, Path):
+        self._silent = silent
+        if isinstance(self._place, Path) and not silent:
             self._place.parent.mkdir(parents=True, exist_ok=True)
 
     def line(self, text: str) -> None:
         """Add a line, with the time."""
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n"
+        if self._silent:
+            return
         if isinstance(self._place, Path):
             with open(self._place, "a") as file:
                 file.write(line)
@@ -43,7 +49,7 @@ class Log:
         for note in outcome.notes:
             self.line(note)
         self.line(f"failed: {outcome.error}" if outcome.error else said(outcome))
-        if not isinstance(self._place, Path):
+        if not isinstance(self._place, Path) and not self._silent:
             storage.write(self._place, "".join(self._lines).encode())
 
 

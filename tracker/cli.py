@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from model.io.configs import load_config, override
@@ -70,20 +71,21 @@ def _track(argv: Sequence[str]) -> int:
     from tracker.batch import Log, said, table, write_summary
 
     started, outcomes, several = time.monotonic(), [], len(jobs) > 1
-    for job, outcome in _outcomes(jobs, config, options.resume, workers, options.ray_address):
-        outcomes.append(outcome)
-        for note in outcome.notes:
-            print(f"track: {outcome.video}: {note}", file=sys.stderr)
-        if outcome.error is None:
-            print(said(outcome))
-            if job.preview is not None:
-                print(f"{job.preview}: preview")
-        elif several:
-            print(f"track: {outcome.error}", file=sys.stderr)
-        else:
-            raise ValueError(outcome.error) if outcome.mistake else RuntimeError(outcome.error)
-        if several and not _by_ray(workers, options.ray_address):
-            Log(job).end(outcome)
+    with closing(_outcomes(jobs, config, options.resume, workers, options.ray_address)) as done:
+        for job, outcome in done:
+            outcomes.append(outcome)
+            for note in outcome.notes:
+                print(f"track: {outcome.video}: {note}", file=sys.stderr)
+            if outcome.error is None:
+                print(said(outcome))
+                if job.preview is not None:
+                    print(f"{job.preview}: preview")
+            elif several:
+                print(f"track: {outcome.error}", file=sys.stderr)
+            else:
+                raise ValueError(outcome.error) if outcome.mistake else RuntimeError(outcome.error)
+            if several and not _by_ray(workers, options.ray_address):  # the driver keeps its logs itself
+                Log(job).end(outcome)
     if several:
         order = {str(job.out): number for number, job in enumerate(jobs)}
         outcomes.sort(key=lambda outcome: order[outcome.out])
@@ -99,7 +101,7 @@ def _by_ray(workers: int | str | None, address: str | None) -> bool:
 
 def _outcomes(
     jobs: Sequence[Job], config: TrackConfig, resume: bool, workers: int | str | None, address: str | None
-) -> Iterator[tuple[Job, Outcome]]:
+) -> Generator[tuple[Job, Outcome], None, None]:
     """Every video with how it went, as they are done."""
     from tracker.work import Outcome
 

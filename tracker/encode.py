@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class Crops:
     sizes: Float[np.ndarray, "B"]
 
 
+@runtime_checkable
 class Pending(Protocol[T_co]):
     """What will be there."""
 
@@ -54,6 +55,7 @@ class Pending(Protocol[T_co]):
         ...
 
 
+@runtime_checkable
 class Eyes(Protocol):
     """A network that looks at batches of crops, wherever it runs."""
 

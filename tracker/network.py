@@ -79,6 +79,21 @@ def open_network(weights: str, head: HeadModel, *, half: bool | None = None) -> 
     return replace(network, facts=replace(network.facts, digest=weights_digest(path)))
 
 
+def network_facts(weights: str, asset: HeadAsset) -> NetworkFacts | None:
+    """What is known of the network of `TrackConfig.weights`, without making it; None where there is none.
+
+    Raises:
+        ValueError: no such weights, or damaged.
+    """
+    path = weights_file(weights, asset)
+    if path is None:
+        return None
+    checkpoint = read_checkpoint(path)
+    config = checkpoint.config
+    errors = checkpoint.errors or NetworkErrors.unmeasured(config.shape, config.expression)
+    return NetworkFacts(errors, config.resolution, weights_digest(path))
+
+
 def weights_file(weights: str, asset: HeadAsset) -> Path | None:
     """The file of the weights of `TrackConfig.weights`; None where there is no network.
 

@@ -18,6 +18,7 @@ from model.io.assets import load_head
 from tracker import storage
 from tracker.chunks import Chunk, chunks_of
 from tracker.config import ClusterConfig, TrackConfig
+from tracker.finish import Source
 from tracker.inputs import Job
 from tracker.pipeline import detection_settings
 from tracker.preview import write_preview
@@ -79,6 +80,7 @@ class Survey:
     Attributes:
         origin: what the result's origin will be.
         store: where its chunks go.
+        source: what the track says of it.
         index, chunks: of the video.
         waiting: the chunks that are not in the store.
         track: the finished result, where there is one of this origin.
@@ -86,6 +88,7 @@ class Survey:
 
     origin: str
     store: DetectionStore
+    source: Source
     index: Index
     chunks: list[Chunk]
     waiting: list[Chunk]
@@ -103,8 +106,8 @@ def survey(job: Job, path: Path, config: TrackConfig, asset: HeadAsset, weights:
     Raises:
         ValueError: no video, or it cannot be read.
     """
-    with open_video(path):  # raises for what is none
-        pass
+    with open_video(path) as video:
+        source = Source.of(video)
     content = content_hash(path)
     origin = origin_of(content, config, asset, weights)
     store = DetectionStore.of(job.out, content, detection_settings(config, asset, weights))
@@ -115,7 +118,7 @@ def survey(job: Job, path: Path, config: TrackConfig, asset: HeadAsset, weights:
         store.discard()
     there = store.finished() if resume else set()
     waiting = [chunk for chunk in chunks if chunk.number not in there]
-    return Survey(origin, store, index, chunks, waiting, track and Outcome.of(job, track, "kept"))
+    return Survey(origin, store, source, index, chunks, waiting, track and Outcome.of(job, track, "kept"))
 
 
 def origin_of(content: str, config: TrackConfig, asset: HeadAsset, weights: str) -> str:
