@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def clip(tmp_path_factory) -> Path:
 def test_every_frame_is_in_one_chunk(frames: int) -> None:
     chunks = chunks_of(frames, 30)
     assert [chunk.number for chunk in chunks] == list(range(len(chunks))) and chunks[0].start == 0
-    for a, b in zip(chunks, chunks[1:], strict=False):
+    for a, b in pairwise(chunks):
         assert a.stop == b.start == a.start + 30
     assert chunks[-1].stop is None and chunks[-1].start < max(frames, 1)
 

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -26,7 +27,7 @@ from tracker.inputs import Job
 from tracker.network import network_facts
 from tracker.pipeline import needs_network
 from tracker.progress import BatchProgress
-from tracker.storage import is_url
+from tracker.storage import Place
 from tracker.work import Outcome, Survey
 
 _PATIENCE = 1.0
@@ -54,12 +55,12 @@ def track_by_ray(
     asset = load_head(config.head)
     network = network_facts(config.weights, asset)
     needs_network(config, network is not None)
-    kit = Kit.of(config, network, resume=resume)
-    jobs = [
-        Job(_absolute(j.video), _absolute(j.out), None if j.preview is None else _absolute(j.preview)) for j in jobs
-    ]
+    kit = Kit.of(config, network)
+    named = {_whole(job): job for job in jobs}
     with Session(config.cluster, workers, address) as session, BatchProgress(len(jobs)) as progress:
-        yield from _Driver(jobs, kit, session, progress).run()
+        driver = Driver(kit, session, progress)
+        for whole, outcome in driver.run(list(named), resume=resume):
+            yield named[whole], replace(outcome, out=str(named[whole].out))
 
 
 @dataclass
@@ -90,23 +91,29 @@ class _Part:
     chunk: Chunk | None = None
 
 
-class _Driver:
-    def __init__(self, jobs: Sequence[Job], kit: Kit, session: Session, progress: BatchProgress) -> None:
-        self._jobs = deque(jobs)
-        self._alone = len(jobs) == 1
+class Driver:
+    """Gives out the work of a run and takes what becomes of it; holds the processes with the network."""
+
+    def __init__(self, kit: Kit, session: Session, progress: BatchProgress) -> None:
         self._kit = kit
         self._session = session
         self._progress = progress
         self._shared = ray.put(kit)
         self._encoders = Encoders(kit.settings.cluster, session, self._shared) if kit.network else None
+        self._jobs: deque[Job] = deque()
         self._open: list[_Video] = []
         self._given: dict[Any, _Part] = {}
         self._metrics = Metrics()
-        gpu = kit.settings.device == "cuda"
-        self._survey, self._look = session.task(survey), session.task(look_at, gpu=gpu)
+        self._alone = self._resume = False
+        self._gpu = kit.settings.device == "cuda"
+        detects = self._gpu and kit.settings.detector == "face-alignment"
+        self._survey: Any = ray.remote(survey).options(**session.options())
+        self._look: Any = ray.remote(look_at).options(**session.options(gpu=detects))
+        self._finish: Any = ray.remote(finish)
 
-    def run(self) -> Iterator[tuple[Job, Outcome]]:
-        """Until everything is done."""
+    def run(self, jobs: Sequence[Job], *, resume: bool) -> Iterator[tuple[Job, Outcome]]:
+        """Until everything is done; arguments as of `track_by_ray`, with absolute paths."""
+        self._jobs, self._alone, self._resume = deque(jobs), len(jobs) == 1, resume
         while self._jobs or self._given or self._open:
             if self._encoders:
                 self._encoders.grow()
@@ -128,7 +135,7 @@ class _Driver:
         for video in self._open:
             if video.ready:
                 threads = self._threads(video)
-                task = self._session.task(finish, processors=threads, gpu=self._kit.settings.device == "cuda")
+                task = self._finish.options(**self._session.options(processors=threads, gpu=self._gpu))
                 arguments = (video.job, video.survey, self._shared, handles, threads, video.started)
                 self._submit(_Part(video), task.remote(*arguments))
                 return True
@@ -142,7 +149,7 @@ class _Driver:
             return False
         job = self._jobs.popleft()
         video = _Video(job, Log(job, silent=self._alone))
-        video.survey = self._survey.remote(job, self._shared)
+        video.survey = self._survey.remote(job, self._shared, self._resume)
         self._open.append(video)
         self._submit(_Part(video), video.survey)
         return True
@@ -226,6 +233,10 @@ class _Driver:
         return f"the process that worked on it was lost {times} times, the last time by: {first}"
 
 
-def _absolute(place):
-    """Processes elsewhere run in folders of their own."""
-    return place if isinstance(place, str) and is_url(place) else place.absolute()
+def _whole(job: Job) -> Job:
+    """With absolute paths: processes elsewhere run in folders of their own."""
+
+    def absolute(place: Place) -> Place:
+        return place.absolute() if isinstance(place, Path) else place
+
+    return Job(absolute(job.video), absolute(job.out), None if job.preview is None else absolute(job.preview))

@@ -86,12 +86,12 @@ class Session:
         joined = self._address is not None and self._workers is not None  # the others' processors are not ours
         return self.processors * (1 if joined else self._config.ahead)
 
-    def task(self, function, *, processors: int = 1, gpu: bool = False):
-        """A function as a task of Ray's; done again when its process is lost, but not when it raises."""
+    def options(self, *, processors: int = 1, gpu: bool = False) -> dict[str, Any]:
+        """Of a task: what it needs; done again when its process is lost, but not when it raises."""
         options: dict[str, Any] = {"num_cpus": _TASK_CPUS * processors, "max_retries": self._config.retries}
         if gpu:
             options["num_gpus"] = self._config.gpu
-        return ray.remote(function).options(**options, retry_exceptions=False)
+        return {**options, "retry_exceptions": False}
 
 
 class Encoders:
@@ -102,6 +102,7 @@ class Encoders:
 
     def __init__(self, config: ClusterConfig, session: Session, kit: Any) -> None:
         self._config, self._session, self._kit = config, session, kit
+        self._process: Any = ray.remote(EncoderProcess)
         self._handles: list[Any] = []
         self._where: list[Any] = []  # the machine's name, or the reference by which it will be known
 
@@ -112,7 +113,7 @@ class Encoders:
         options: dict[str, Any] = {"num_cpus": _ENCODER_CPUS, "num_gpus": self._config.gpu if gpus else 0}
         options |= {"max_restarts": -1, "max_task_retries": self._config.retries, "scheduling_strategy": "SPREAD"}
         while len(self._handles) < wanted:
-            handle = ray.remote(EncoderProcess).options(**options).remote(self._kit)
+            handle = self._process.options(**options).remote(self._kit)
             self._handles.append(handle)
             self._where.append(handle.where.remote())
 

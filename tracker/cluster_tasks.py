@@ -48,21 +48,19 @@ class Kit:
         files: contents of the head's and the network's file, where the settings name files; machines that share no
             disk with the driver have them from here.
         network: what is known of the network; None without one.
-        resume: whether earlier results count.
     """
 
     settings: TrackConfig
     files: Mapping[str, bytes]
     network: NetworkFacts | None
-    resume: bool
 
     @staticmethod
-    def of(settings: TrackConfig, network: NetworkFacts | None, *, resume: bool) -> Kit:
+    def of(settings: TrackConfig, network: NetworkFacts | None) -> Kit:
         """With the files that the settings name."""
         named = {name: Path(getattr(settings, name)) for name in ("head", "weights")}
         files = {name: path.read_bytes() for name, path in named.items() if path.is_file()}
         whole = {name: str(path.absolute()) for name, path in named.items() if path.exists()}  # FLAME's is a folder
-        return Kit(replace(settings, **whole), files, network, resume)
+        return Kit(replace(settings, **whole), files, network)
 
     def config(self) -> TrackConfig:
         """The settings, with files that are on this machine."""
@@ -87,14 +85,14 @@ class Missing:
     chunks: list[Chunk]
 
 
-def survey(job: Job, kit: Kit) -> Survey | Outcome:
+def survey(job: Job, kit: Kit, resume: bool) -> Survey | Outcome:
     """What there is to do for a video."""
     with _quietly(1):
         try:
             config = kit.config()
             digest = kit.network.digest if kit.network else ""
             with local_copy(job.video) as path:
-                return work.survey(job, path, config, load_head(config.head), digest, resume=kit.resume)
+                return work.survey(job, path, config, load_head(config.head), digest, resume=resume)
         except (ValueError, OSError) as error:
             return Outcome.failed(job, error)
 
