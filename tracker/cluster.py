@@ -116,11 +116,12 @@ class Driver:
         self._jobs, self._alone, self._resume = deque(jobs), len(jobs) == 1, resume
         while self._jobs or self._given or self._open:
             if self._encoders:
-                self._encoders.grow()
+                self._encoders.adjust()
             limit = self._session.in_flight
             while len(self._given) < limit and self._give():
                 pass
             self._metrics.queue(len(self._given), sum(len(video.waiting) for video in self._open))
+            assert self._given, "videos are open and nothing is under way"
             done, _ = ray.wait(list(self._given), num_returns=1, timeout=_PATIENCE)
             for reference in done:
                 part = self._given.pop(reference)

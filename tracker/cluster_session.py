@@ -24,7 +24,9 @@ _STORE_EACH = 24 << 20
 _TASK_CPUS = 0.9
 """Of a processor, that a task is counted as; the rest is for the process with the network beside it, which cannot be
 counted as nothing: it would come to head nodes that are to be left alone."""
-_ENCODER_CPUS = 0.02
+_ENCODER_CPUS = 0.001
+_MOST_EACH = 8
+"""Processes with the network per processor, at most: all of them must find room beside the tasks that wait for them."""
 
 
 class Session:
@@ -95,7 +97,7 @@ class Session:
 
 
 class Encoders:
-    """The processes with the network: as many as there is room for, also when machines come.
+    """The processes with the network: as many as there is room for, also when machines come or leave.
 
     Those whose machine leaves are started again elsewhere by Ray, and what they were asked is asked again.
     """
@@ -106,16 +108,19 @@ class Encoders:
         self._handles: list[Any] = []
         self._where: list[Any] = []  # the machine's name, or the reference by which it will be known
 
-    def grow(self) -> None:
-        """Start what is lacking."""
+    def adjust(self) -> None:
+        """Start what is lacking; let go of what is too much, which ends when the work that uses it is done."""
         gpus = ray.cluster_resources().get("GPU", 0.0)
-        wanted = self._config.encoders or (math.floor(gpus / self._config.gpu) if gpus else self._session.processors)
+        processors = self._session.processors
+        wanted = math.floor(gpus / self._config.gpu) if gpus else processors
+        wanted = max(1, min(self._config.encoders, _MOST_EACH * processors) or wanted)
         options: dict[str, Any] = {"num_cpus": _ENCODER_CPUS, "num_gpus": self._config.gpu if gpus else 0}
         options |= {"max_restarts": -1, "max_task_retries": self._config.retries, "scheduling_strategy": "SPREAD"}
         while len(self._handles) < wanted:
             handle = self._process.options(**options).remote(self._kit)
             self._handles.append(handle)
             self._where.append(handle.where.remote())
+        del self._handles[wanted:], self._where[wanted:]
 
     def handles(self) -> list[tuple[str, Any]]:
         """Machine and handle of each; the machine is empty while it is not known."""
