@@ -74,7 +74,8 @@ def open_network(weights: str, head: HeadModel, *, half: bool | None = None) -> 
     if path is None:
         return None
     checkpoint = read_checkpoint(path)
-    deca = build_deca(checkpoint, head.asset, _UV_SIZE, str(path)).to(head.template.device)
+    with single_threaded():
+        deca = build_deca(checkpoint, head.asset, _UV_SIZE, str(path)).to(head.template.device)
     network = network_of(deca, checkpoint.errors, half=half)
     return replace(network, facts=replace(network.facts, digest=weights_digest(path)))
 

@@ -23,6 +23,7 @@ from tracker.merge import Gathered, Merger
 from tracker.network import Network, open_network
 from tracker.resume import DetectionStore
 from tracker.seek import read_index
+from tracker.threads import single_threaded
 from tracker.track import Track
 from tracker.video import Video
 
@@ -78,7 +79,8 @@ def load_model(config: TrackConfig) -> HeadModel:
     if config.device == "cuda" and not cuda:
         raise ValueError("--device cuda: no CUDA device is there (or torch is a CPU build); use --device cpu")
     device = "cuda" if cuda and config.device != "cpu" else "cpu"
-    return HeadModel(load_head(config.head)).to(device)
+    with single_threaded():
+        return HeadModel(load_head(config.head)).to(device)
 
 
 def detector_of(config: TrackConfig, *, device: str) -> Detector:
