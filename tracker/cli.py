@@ -95,12 +95,12 @@ def _track(argv: Sequence[str]) -> int:
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
-def _by_ray(workers: int | str | None, address: str | None) -> bool:
+def _by_ray(workers: int | None, address: str | None) -> bool:
     return workers is not None or address is not None
 
 
 def _outcomes(
-    jobs: Sequence[Job], config: TrackConfig, resume: bool, workers: int | str | None, address: str | None
+    jobs: Sequence[Job], config: TrackConfig, resume: bool, workers: int | None, address: str | None
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Every video with how it went, as they are done."""
     from tracker.work import Outcome
@@ -135,7 +135,7 @@ def _config(options) -> TrackConfig:
         name: value for name in ("head", "weights", "detector", "device") if (value := getattr(options, name))
     }
     if options.faces:
-        changes["faces"] = _number(options.faces, "--faces", also="all")
+        changes["faces"] = "all" if options.faces == "all" else _number(options.faces, "--faces", also="all")
     if options.smooth:
         changes["smooth"] = {"method": options.smooth}
     fit: dict = {}
@@ -148,9 +148,7 @@ def _config(options) -> TrackConfig:
     return override(config, changes, where="options")
 
 
-def _number(text: str, option: str, also: str | None = None) -> int | str:
-    if text == also:
-        return text
+def _number(text: str, option: str, also: str = "") -> int:
     if not text.isdigit() or int(text) < 1:
         raise ValueError(f"{option} {text}: must be a whole number from 1 up" + (f", or '{also}'" if also else ""))
     return int(text)

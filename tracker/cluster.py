@@ -169,7 +169,7 @@ class Driver:
         """What became of a piece of work; how it went with its video, once that is known."""
         video = part.video
         try:
-            answer = ray.get(reference)
+            answer: Survey | Receipt | Missing | Outcome = ray.get(reference)
         except ray.exceptions.RayError as error:
             answer = Outcome.failed(video.job, RuntimeError(f"{video.job.name}: {self._reason(error)}"))
         if video.ended:  # it failed elsewhere

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import ray.exceptions
 from ray.util.metrics import Counter, Gauge, Histogram
 
 import model

@@ -119,5 +119,5 @@ def _unpacked(arrays: dict[str, np.ndarray]) -> Seen:
         return kind(**{name: arrays[f"{part}.{name}"] for name in names})
 
     plain: dict = {name: arrays.get(name) for name in _PLAIN}
-    text = {name: str(arrays[name]) if name in arrays else None for name in _TEXT}
+    text: dict = {name: str(arrays[name]) if name in arrays else None for name in _TEXT}
     return Seen(**plain, **text, codes=record(FaceCodes, "codes"), best=record(Kept, "best"))

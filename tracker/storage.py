@@ -66,7 +66,7 @@ def listing(place: Place) -> list[Place]:
 def matching(pattern: str) -> list[str]:
     """URLs of the files that match a URL with wild cards, in order."""
     with _spoken(pattern) as (system, path):
-        return [str(system.unstrip_protocol(name)) for name in sorted(system.glob(path))]
+        return [system.unstrip_protocol(str(name)) for name in sorted(system.glob(path))]
 
 
 def read(place: Place) -> bytes:

@@ -118,7 +118,8 @@ def survey(job: Job, path: Path, config: TrackConfig, asset: HeadAsset, weights:
         store.discard()
     there = store.finished() if resume else set()
     waiting = [chunk for chunk in chunks if chunk.number not in there]
-    return Survey(origin, store, source, index, chunks, waiting, track and Outcome.of(job, track, "kept"))
+    kept = None if track is None else Outcome.of(job, track, "kept")
+    return Survey(origin, store, source, index, chunks, waiting, kept)
 
 
 def origin_of(content: str, config: TrackConfig, asset: HeadAsset, weights: str) -> str:
