@@ -29,6 +29,14 @@ CHUNK = 30
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes under /proc")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    """Ray gives up on processes that need more than a minute to start, which they do on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_register_timeout_seconds", str(LIMIT))
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cluster")
