@@ -86,6 +86,8 @@ class LossWeights:
         gaze: regulariser of the eyeballs' rotations; for networks that estimate them. Not in the paper.
         labels: codes against known ones (rendered faces, fits); not in the paper.
         points: where the backbone sees iBUG's points; for backbones that have points. Not in the paper.
+        agreement: spread of a person's shape codes over the photographs of a batch, beside that of all faces in it;
+            where a stage draws several of each. Not in the paper, which only swaps them.
         spots: where it sees its other points, which then are spots of the head's surface; needs known codes. Not in
             the paper.
         detail_photometric, mrf, symmetry, displacement, shading: eq. 12 to 15 and the smoothness of the shading.
@@ -105,6 +107,7 @@ class LossWeights:
     labels: float = 0.0
     points: float = 0.0
     spots: float = 0.0
+    agreement: float = 0.0
     detail_photometric: float = 2.0
     mrf: float = 0.1
     symmetry: float = 0.005
