@@ -90,6 +90,7 @@ class LossWeights:
             where a stage draws several of each. Not in the paper, which only swaps them.
         spots: where it sees its other points, which then are spots of the head's surface; needs known codes. Not in
             the paper.
+        broad: what of the displacement is broader than wrinkles, and is the coarse head's to explain. Not in the paper.
         detail_photometric, mrf, symmetry, displacement, shading: eq. 12 to 15 and the smoothness of the shading.
     """
 
@@ -113,6 +114,7 @@ class LossWeights:
     symmetry: float = 0.005
     displacement: float = 0.005
     shading: float = 0.005
+    broad: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from model.views import composite, shading_view
 from training.config import TrainConfig
 from training.data.sample import Batch
 from training.losses import (
+    broad_displacement,
     displacement_prior,
     mrf_loss,
     photometric_loss,
@@ -137,6 +138,7 @@ class DetailStage(Stage):
             "mrf": mrf,
             "symmetry": symmetry,
             "displacement": lambda: displacement_prior(displacement),
+            "broad": lambda: broad_displacement(displacement),
             "shading": lambda: shading_smoothness_loss(self._patched(shading)),
         }
         return weighted(weights, losses)
