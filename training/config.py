@@ -129,6 +129,8 @@ class StageConfig:
         consistency: whether codes are swapped within each subject (shape in the coarse stage, detail in the detail
             stage) and the losses applied to both halves.
         skin_mask: whether photometric losses count skin only.
+        local_light: whether the detail stage first brings the rendering's colours to the picture's over neighbourhoods.
+            Else what albedo and light miss everywhere hides what wrinkles do here. The paper does not.
         rate: Adam's.
         warmup: steps over which the rate rises to `rate`.
         decay: whether the rate falls to zero along a cosine.
@@ -143,6 +145,7 @@ class StageConfig:
     images: int = 4
     consistency: bool = True
     skin_mask: bool = True
+    local_light: bool = False
     rate: float = 1e-4
     warmup: int = 0
     decay: bool = False
