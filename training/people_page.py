@@ -27,7 +27,7 @@ from training.log import ROWS, grid
 from training.synthetic.make import Recipe, write_faces
 
 SEED = 20261123
-SIZE = 224
+SIZE = 160
 
 
 def main(argv: Sequence[str]) -> int:
