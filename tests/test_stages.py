@@ -21,7 +21,7 @@ from training.stages import build_stage
 from training.stages.base import Stage
 from training.stages.coarse import render, with_swapped_shapes
 from training.stages.consistency import agreement_loss, several, within_subjects
-from training.stages.detail import face_patch
+from training.stages.detail import face_patch, local_gain
 from training.stages.pretrain import see
 from training.stages.start import new_deca
 
@@ -478,3 +478,20 @@ def test_agreement_leaves_out_single_photographs_and_copies() -> None:
     assert codes.grad is not None and (codes.grad[[2, 5]] == 0).all() and (codes.grad[[0, 1, 3, 4]] != 0).all()
     copies = agreement_loss(codes, people, ["a", "a", "c", "d", "e", "f"])
     assert copies.item() == 0 and copies.requires_grad
+
+
+# --- local light
+
+
+def test_local_gain_leaves_only_what_is_fine() -> None:
+    torch.manual_seed(0)
+    picture = 0.3 + 0.2 * torch.rand(1, 3, 1, 1) * torch.linspace(1, 2, 48)[None, None, None].expand(1, 3, 48, 48)
+    lit, seen = torch.full((1, 3, 48, 48), 0.8), torch.ones(1, 1, 48, 48)
+    inside = (slice(None), slice(None), slice(4, -4), slice(4, -4))
+    gain = local_gain(lit, picture, seen)
+    torch.testing.assert_close((lit * gain)[inside], picture[inside], atol=2e-3, rtol=0)
+    lines = picture.clone()
+    lines[..., 24, :] *= 0.7  # a wrinkle stays a difference
+    left = (lit * local_gain(lit, lines, seen) - lines).abs()
+    assert left[..., 24, 4:-4].mean() > 5 * left[..., 10, 4:-4].mean()
+    assert (local_gain(lit, picture, torch.zeros_like(seen)) == 1).all()
