@@ -1,0 +1,175 @@
+"""The composite: the photograph's own pixels, moved with the head, its light changed as the head turns.
+
+Every pixel asks where it comes from. On the face that is told by the mesh (which point of the surface is seen, and where
+the photograph has that point), around it by the field; between the two the *places* are blended, not the colours, so
+nothing tears and nothing is doubled. Where the photograph does not show the surface (inside of the mouth, under the lids,
+the far cheek) the completed texture stands in. The person is laid over a background that stays.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from model.params import Camera, FaceParams
+from model.raster import rasterise
+from model.shading import sh_shading
+from reenact.field import Field
+from reenact.kernels import carry, mix_colours, mix_sources, over
+from reenact.matte import look_at
+from reenact.rig import Posed, Rig
+from reenact.texture import texture_of
+
+_MOUTH = ("inner_mouth", "teeth", "tongue")
+_WHOLE = (*_MOUTH, "left_eye", "right_eye")
+_CORE = ("nose", "lips", "left_eyelid", "right_eyelid")
+_RATIO = (0.6, 1.6)
+"""How far light may darken or brighten a place: beyond it the model knows less than the photograph."""
+_LEAST = 0.15
+_DEEP = (0.004, 0.022)
+"""Metres behind the lips at which the mouth begins to darken, and over which it does (to 1/e)."""
+_OPEN = 0.012
+"""Height of the opening, metres, at which the mouth is fully lit."""
+
+
+class Composer:
+    """Draws a target's photograph with its head in another pose and expression.
+
+    Args:
+        rig: the aligned head.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        target, asset = rig.target, rig.head.asset
+        if asset.uv is None or asset.uv_faces is None:
+            raise ValueError(f"head {asset.name} has no texture coordinates; the composite needs them")
+        self._scene = look_at(target)
+        self._window = self._scene.window
+        self._field = Field(rig, self._scene)
+        width = float(np.ptp(rig.photo.points[:, 0].numpy()))
+        texture = texture_of(rig, self._scene, 512 if width < 360 else 1024)
+        self._texture = np.dstack([texture.colour, texture.seen]).astype(np.float32)
+        size = self._texture.shape[0]
+        self._uv = np.stack([asset.uv[:, 0] * size, (1 - asset.uv[:, 1]) * size], 1).astype(np.float32)
+        self._uv_faces = asset.uv_faces.astype(np.int64)
+        self._faces = rig.head.faces.numpy()
+        self._share, self._edge = _shares(rig)
+        self._mouth = _union(rig, _MOUTH)
+        self._relit = 1 - _union(rig, _WHOLE)
+        lips = np.asarray(asset.regions.get("lips", np.zeros(len(self._share))))
+        self._lips = lips / max(lips.sum(), 1e-6)
+        self._before = _shading(rig.photo.normals, target.light)
+
+    @property
+    def texture(self) -> Float[np.ndarray, "h w 4"]:
+        """The completed texture, RGB in [0, 255], and how far the photograph shows it."""
+        return self._texture
+
+    def draw(
+        self,
+        posed: Posed,
+        params: FaceParams,
+        camera: Camera,
+        opening: float,
+        relief: Float[np.ndarray, "h w"] | None = None,
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """The photograph with the head so.
+
+        Args:
+            posed, params, camera: one head.
+            opening: height of the opening of the mouth, metres.
+            relief: over the UV map, by how much wrinkles change the shading.
+        """
+        window, image = self._window, self._rig.target.image
+        source = self._field.sources(posed, params, camera)
+        carried, texture, wrinkles, corner = self._on_mesh(posed, opening, relief)
+        mix_sources(source, carried, *corner)
+        at = source - np.float32(0.5)
+        own = np.ascontiguousarray(window.of(image))
+        picture = cv2.remap(own, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        mix_colours(picture, carried, texture, wrinkles, *corner)
+        matte = cv2.remap(self._scene.matte, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        left, top = corner
+        part = matte[top : top + carried.shape[0], left : left + carried.shape[1]]
+        np.maximum(part, carried[..., 2], out=part)
+        out = image.copy()
+        over(picture, matte, self._scene.background, window.of(out))
+        return out
+
+    def _on_mesh(self, posed: Posed, opening: float, relief: np.ndarray | None):
+        """What the mesh's pixels carry, the texture and the wrinkles there, and where they begin in the window."""
+        window = self._window
+        origin = posed.points.new_tensor([window.x0, window.y0, 0])
+        points = posed.points - origin
+        width, height = window.size
+        low = points[:, :2].amin(0).floor().long().clamp(min=0).tolist()
+        high = points[:, :2].amax(0).ceil().long().minimum(torch.tensor([width, height])).tolist()
+        left, top = min(low[0], width - 1), min(low[1], height - 1)
+        w, h = max(1, high[0] - left), max(1, high[1] - top)
+        shifted = points - points.new_tensor([left, top, 0])
+        fragments = rasterise(shifted, self._rig.head.faces, h, w, cull=True)
+        attributes = self._attributes(posed, opening)
+        carried = np.empty((h, w, attributes.shape[1]), np.float32)
+        uv = np.empty((h, w, 2), np.float32)
+        carry(
+            fragments.face.numpy(),
+            fragments.barycentric.numpy(),
+            self._faces,
+            self._uv_faces,
+            attributes,
+            self._uv,
+            carried,
+            uv,
+        )
+        texture = cv2.remap(self._texture, uv - np.float32(0.5), None, cv2.INTER_LINEAR)
+        if relief is None:
+            wrinkles = np.ones((h, w), np.float32)
+        else:
+            scale = np.float32(relief.shape[0] / self._texture.shape[0])
+            wrinkles = cv2.remap(relief, uv * scale - np.float32(0.5), None, cv2.INTER_LINEAR)
+        return carried, texture, wrinkles, (left, top)
+
+    def _attributes(self, posed: Posed, opening: float) -> Float[np.ndarray, "V 7"]:
+        """Place on the photograph (x, y in the window), share, light inside the mouth, ratio of shading."""
+        points, normals = self._rig.photo.points.numpy(), posed.normals
+        share = self._share * (1 - self._edge * (1 - _ramp(normals[:, 2].numpy(), 0.05, 0.4)))
+        depth = posed.mesh.vertices[:, 2].numpy()
+        behind = (self._lips * depth).sum() - depth
+        light = np.exp(-np.clip(behind - _DEEP[0], 0, None) / _DEEP[1]) * (0.35 + 0.65 * min(opening / _OPEN, 1.0))
+        light = 1 + self._mouth * (light - 1)
+        ratio = (_shading(normals, self._rig.target.light) / self._before).clip(*_RATIO)
+        ratio = 1 + self._relit[:, None] * (ratio - 1)
+        place = points[:, :2] - np.array([self._window.x0, self._window.y0])
+        return np.column_stack([place, share, light, ratio]).astype(np.float32)
+
+
+def _shares(rig: Rig) -> tuple[Float[np.ndarray, " V"], Float[np.ndarray, " V"]]:
+    """How far the mesh tells where pixels come from: all over the face, fading to its edge; and where that edge is."""
+    face = _union(rig, ("face",) if "face" in rig.head.asset.regions else ("skin",))
+    ears = _union(rig, ("left_ear", "right_ear"))
+    whole = _union(rig, _WHOLE)
+    share = np.maximum(_ramp(face, 0.3, 0.95) * (1 - ears), whole)
+    core = np.maximum(_union(rig, _CORE), whole)
+    return share, 1 - core
+
+
+def _union(rig: Rig, names: tuple[str, ...]) -> Float[np.ndarray, " V"]:
+    regions = rig.head.asset.regions
+    mask = np.zeros(len(rig.head.asset.template))
+    for name in names:
+        mask = np.maximum(mask, regions.get(name, 0 * mask))
+    return mask
+
+
+def _ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _shading(normals: Float[Tensor, "V 3"], light: Float[Tensor, "9 3"]) -> Float[np.ndarray, "V 3"]:
+    """Never so dark that a ratio of two would mean nothing: shadows that the light does not explain are kept."""
+    return sh_shading(normals, light).clamp(min=_LEAST).numpy() + 0.1
