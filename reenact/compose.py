@@ -8,6 +8,8 @@ the far cheek) the completed texture stands in. The person is laid over a backgr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -25,14 +27,27 @@ from reenact.texture import texture_of
 
 _MOUTH = ("inner_mouth", "teeth", "tongue")
 _WHOLE = (*_MOUTH, "left_eye", "right_eye")
+_FOLDED = ("lips", "left_eyelid", "right_eyelid")
+_FINE = (("lips",), ("left_eyelid",), ("right_eyelid",))
 _CORE = ("nose", "lips", "left_eyelid", "right_eyelid")
 _RATIO = (0.6, 1.6)
 """How far light may darken or brighten a place: beyond it the model knows less than the photograph."""
+_HALF = np.float32(0.5)
+"""cv2 counts from the pixels' centres."""
 _LEAST = 0.15
 _DEEP = (0.004, 0.022)
 """Metres behind the lips at which the mouth begins to darken, and over which it does (to 1/e)."""
 _OPEN = 0.012
 """Height of the opening, metres, at which the mouth is fully lit."""
+
+
+@dataclass(frozen=True)
+class _OnMesh:
+    """Of the pixels of a box: what `kernels.carry` gives, the texture (RGB, seen), and the ratio of shading by wrinkles."""
+
+    carried: Float[np.ndarray, "h w 7"]
+    texture: Float[np.ndarray, "h w 4"]
+    relief: Float[np.ndarray, "h w"]
 
 
 class Composer:
@@ -59,7 +74,10 @@ class Composer:
         self._faces = rig.head.faces.numpy()
         self._share, self._edge = _shares(rig)
         self._mouth = _union(rig, _MOUTH)
-        self._relit = 1 - _union(rig, _WHOLE)
+        # Lids and lips unfold: what their normals were on the photograph says little.
+        self._relit = 1 - np.maximum(_union(rig, _WHOLE), _union(rig, _FOLDED))
+        self._own = np.ascontiguousarray(self._window.of(target.image))
+        self._fine = [rows for names in _FINE if len(rows := np.flatnonzero(_union(rig, names) > 0.5))]
         lips = np.asarray(asset.regions.get("lips", np.zeros(len(self._share))))
         self._lips = lips / max(lips.sum(), 1e-6)
         self._before = _shading(rig.photo.normals, target.light)
@@ -84,54 +102,62 @@ class Composer:
             opening: height of the opening of the mouth, metres.
             relief: over the UV map, by how much wrinkles change the shading.
         """
-        window, image = self._window, self._rig.target.image
+        window = self._window
         source = self._field.sources(posed, params, camera)
-        carried, texture, wrinkles, corner = self._on_mesh(posed, opening, relief)
-        mix_sources(source, carried, *corner)
-        at = source - np.float32(0.5)
-        own = np.ascontiguousarray(window.of(image))
-        picture = cv2.remap(own, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        mix_colours(picture, carried, texture, wrinkles, *corner)
-        matte = cv2.remap(self._scene.matte, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        left, top = corner
-        part = matte[top : top + carried.shape[0], left : left + carried.shape[1]]
-        np.maximum(part, carried[..., 2], out=part)
-        out = image.copy()
+        attributes = self._attributes(posed, opening)
+        points = posed.points - posed.points.new_tensor([window.x0, window.y0, 0])
+        whole = self._box(points, slice(None))
+        mesh = self._on_mesh(points, attributes, relief, whole, 1)
+        mix_sources(source, mesh.carried, whole[0], whole[1])
+        picture = self._looked_up(source)
+        mix_colours(picture, mesh.carried, mesh.texture, mesh.relief, whole[0], whole[1])
+        for rows in self._fine:
+            self._refine(picture, source, points, attributes, relief, self._box(points, rows))
+        matte = cv2.remap(self._scene.matte, source - _HALF, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        part = matte[whole[1] : whole[3], whole[0] : whole[2]]
+        np.maximum(part, mesh.carried[..., 2], out=part)
+        out = self._rig.target.image.copy()
         over(picture, matte, self._scene.background, window.of(out))
         return out
 
-    def _on_mesh(self, posed: Posed, opening: float, relief: np.ndarray | None):
-        """What the mesh's pixels carry, the texture and the wrinkles there, and where they begin in the window."""
-        window = self._window
-        origin = posed.points.new_tensor([window.x0, window.y0, 0])
-        points = posed.points - origin
-        width, height = window.size
-        low = points[:, :2].amin(0).floor().long().clamp(min=0).tolist()
-        high = points[:, :2].amax(0).ceil().long().minimum(torch.tensor([width, height])).tolist()
-        left, top = min(low[0], width - 1), min(low[1], height - 1)
-        w, h = max(1, high[0] - left), max(1, high[1] - top)
-        shifted = points - points.new_tensor([left, top, 0])
+    def _looked_up(self, source: Float[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
+        return cv2.remap(self._own, source - _HALF, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+    def _refine(self, picture, source, points, attributes, relief, box) -> None:
+        """Draw a small part again with four samples per pixel: edges of lips, teeth and lids are smooth then."""
+        left, top, right, bottom = box
+        mesh = self._on_mesh(points, attributes, relief, box, 2)
+        size = (2 * (right - left), 2 * (bottom - top))
+        fine = cv2.resize(source[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR)
+        mix_sources(fine, mesh.carried, 0, 0)
+        drawn = self._looked_up(fine)
+        mix_colours(drawn, mesh.carried, mesh.texture, mesh.relief, 0, 0)
+        picture[top:bottom, left:right] = cv2.resize(drawn, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+
+    def _box(self, points: Float[Tensor, "V 3"], rows: slice | np.ndarray) -> tuple[int, int, int, int]:
+        """The pixels of the window that some vertices lie in, with a margin: left, top, right, bottom; at least one."""
+        width, height = self._window.size
+        some = points[rows, :2].numpy()
+        low, high = np.floor(some.min(0)).astype(int) - 2, np.ceil(some.max(0)).astype(int) + 2
+        left, top = (int(np.clip(v, 0, most - 1)) for v, most in zip(low, (width, height), strict=True))
+        right, bottom = (int(np.clip(v, 1, most)) for v, most in zip(high, (width, height), strict=True))
+        return left, top, max(right, left + 1), max(bottom, top + 1)
+
+    def _on_mesh(self, points, attributes, relief, box, samples: int) -> _OnMesh:
+        """What the mesh's pixels in a box carry, the texture and the wrinkles there."""
+        left, top, right, bottom = box
+        shifted = (points - points.new_tensor([left, top, 0])) * points.new_tensor([samples, samples, 1])
+        h, w = samples * (bottom - top), samples * (right - left)
         fragments = rasterise(shifted, self._rig.head.faces, h, w, cull=True)
-        attributes = self._attributes(posed, opening)
         carried = np.empty((h, w, attributes.shape[1]), np.float32)
         uv = np.empty((h, w, 2), np.float32)
-        carry(
-            fragments.face.numpy(),
-            fragments.barycentric.numpy(),
-            self._faces,
-            self._uv_faces,
-            attributes,
-            self._uv,
-            carried,
-            uv,
-        )
-        texture = cv2.remap(self._texture, uv - np.float32(0.5), None, cv2.INTER_LINEAR)
+        face, barycentric = fragments.face.numpy(), fragments.barycentric.numpy()
+        carry(face, barycentric, self._faces, self._uv_faces, attributes, self._uv, carried, uv)
+        texture = cv2.remap(self._texture, uv - _HALF, None, cv2.INTER_LINEAR)
         if relief is None:
-            wrinkles = np.ones((h, w), np.float32)
-        else:
-            scale = np.float32(relief.shape[0] / self._texture.shape[0])
-            wrinkles = cv2.remap(relief, uv * scale - np.float32(0.5), None, cv2.INTER_LINEAR)
-        return carried, texture, wrinkles, (left, top)
+            return _OnMesh(carried, texture, np.ones((h, w), np.float32))
+        scale = np.float32(relief.shape[0] / self._texture.shape[0])
+        return _OnMesh(carried, texture, cv2.remap(relief, uv * scale - _HALF, None, cv2.INTER_LINEAR))
 
     def _attributes(self, posed: Posed, opening: float) -> Float[np.ndarray, "V 7"]:
         """Place on the photograph (x, y in the window), share, light inside the mouth, ratio of shading."""

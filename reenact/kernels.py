@@ -59,7 +59,7 @@ def mix_colours(picture, carried, texture, relief, left, top):
 
     Args:
         picture: (H, W, 3) uint8, the photograph's pixels at their sources.
-        carried: (h, w, 8): x, y, share, how open to light, ratio of shading (RGB), spare.
+        carried: (h, w, 7): x, y, share, how open to light, ratio of shading (RGB).
         texture: (h, w, 4) float32: RGB in [0, 255], and how far the photograph shows it.
         relief: (h, w) float32, ratio of shading by wrinkles.
     """

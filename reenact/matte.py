@@ -74,7 +74,12 @@ def look_at(target: Target) -> Scene:
     guide = image.astype(np.float32).mean(2) / 255
     radius = max(2, round(0.012 * max(window.size)))
     matte = np.clip((guided(person, guide, radius, 1e-3) - 0.15) / 0.7, 0, 1)
-    return Scene(window, parts, matte.astype(np.float32), _background(image, person, radius))
+    # Below the chin nothing moves far; there the parser knows least, and nothing needs to be cut out.
+    points = ibug68(target.face)
+    chin, tall = points[8, 1] - window.y0, np.ptp(points[:, 1])
+    still = np.clip((np.arange(len(matte)) - chin) / (0.3 * tall) - 1, 0, 1)[:, None]
+    matte = np.maximum(matte, still).astype(np.float32)
+    return Scene(window, parts, matte, _background(image, np.maximum(person, matte), 2 * radius))
 
 
 def parse(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "P H W"]:

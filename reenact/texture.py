@@ -25,6 +25,7 @@ _FACING = 0.12
 _BEHIND = 0.0025
 """Metres that a texel may lie behind what the photograph shows there and still count as seen."""
 _MOUTH = ("inner_mouth", "teeth", "tongue")
+_FOLDED = ("left_eyelid", "right_eyelid", "lips")
 _DARK = 0.12
 """Least shading that colours are divided by."""
 
@@ -73,7 +74,13 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     flat = torch.tensor([0.0, 0.0, 1.0]).expand(1, 3)
     even = sh_shading(flat, target.light).numpy()[0]
     shading = _shade(own.normal, target.light)
-    model = _albedo(asset, target.albedo, size) * np.where((mouth + eyes > 0.5)[..., None], even, shading) * 255
+    albedo = _albedo(asset, target.albedo, size)
+    model = albedo * shading * 255
+    # Folded skin: its normals under the fold say nothing of its colour once it is unfolded.
+    folded = skin & (_region(asset, layout, _FOLDED) > 0.2)
+    model[folded] = 128
+    inside = mouth + eyes > 0.5
+    model[inside] = 255 * float(even.mean()) * _toned(albedo[inside], even)
     photo = _look(image, own.place)
     across = _look(image, other.place) * shading / _shade(other.normal, target.light)
 
@@ -130,6 +137,11 @@ def _albedo(asset: HeadAsset, codes: Tensor, size: int) -> Float[np.ndarray, "H 
     mean, basis = torch.from_numpy(asset.albedo_mean).float(), torch.from_numpy(asset.albedo_basis).float()
     flat = albedo_texture(mean, basis, codes[None])[0].permute(1, 2, 0).clamp(0.01, 1).contiguous().numpy()
     return cv2.resize(flat, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _toned(albedo: Float[np.ndarray, "N 3"], light: Float[np.ndarray, "3"]) -> Float[np.ndarray, "N 3"]:
+    """Colours under a light whose tint is halved: it took up what the skin's albedo lacks, which teeth do not share."""
+    return albedo * np.sqrt(light / light.mean())
 
 
 def _shade(normal: Float[np.ndarray, "3 H W"], light: Tensor) -> Float[np.ndarray, "H W 3"]:
