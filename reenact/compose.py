@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from model.params import Camera, FaceParams
@@ -21,7 +22,8 @@ from model.raster import rasterise
 from model.shading import sh_shading
 from reenact.field import Field
 from reenact.kernels import carry, mix_colours, mix_sources, over
-from reenact.matte import look_at
+from reenact.matte import Window, look_at
+from reenact.mouth import Mouth
 from reenact.rig import Posed, Rig
 from reenact.texture import texture_of
 
@@ -30,22 +32,18 @@ _WHOLE = (*_MOUTH, "left_eye", "right_eye")
 _FOLDED = ("lips", "left_eyelid", "right_eyelid")
 _FINE = (("lips",), ("left_eyelid",), ("right_eyelid",))
 _CORE = ("nose", "lips", "left_eyelid", "right_eyelid")
+_MARGIN = (0.004, 0.0022)
+"""Metres from the eyeball over which lids are its margin, and how far from the eye's edge they are looked up."""
 _RATIO = (0.6, 1.6)
 """How far light may darken or brighten a place: beyond it the model knows less than the photograph."""
 _HALF = np.float32(0.5)
 """cv2 counts from the pixels' centres."""
 _LEAST = 0.15
-_DEEP = (0.004, 0.022)
-"""Metres behind the lips at which the mouth begins to darken, and over which it does (to 1/e)."""
-_OPEN = 0.012
-"""Height of the opening, metres, at which the mouth is fully lit."""
-
-
 @dataclass(frozen=True)
 class _OnMesh:
     """Of the pixels of a box: what `kernels.carry` gives, the texture (RGB, seen), and the ratio of shading by wrinkles."""
 
-    carried: Float[np.ndarray, "h w 7"]
+    carried: Float[np.ndarray, "h w 8"]
     texture: Float[np.ndarray, "h w 4"]
     relief: Float[np.ndarray, "h w"]
 
@@ -73,14 +71,18 @@ class Composer:
         self._uv_faces = asset.uv_faces.astype(np.int64)
         self._faces = rig.head.faces.numpy()
         self._share, self._edge = _shares(rig)
-        self._mouth = _union(rig, _MOUTH)
+        self._mouth = Mouth(rig, self._scene)
         # Lids and lips unfold: what their normals were on the photograph says little.
         self._relit = 1 - np.maximum(_union(rig, _WHOLE), _union(rig, _FOLDED))
         self._own = np.ascontiguousarray(self._window.of(target.image))
         self._fine = [rows for names in _FINE if len(rows := np.flatnonzero(_union(rig, names) > 0.5))]
-        lips = np.asarray(asset.regions.get("lips", np.zeros(len(self._share))))
-        self._lips = lips / max(lips.sum(), 1e-6)
+        self._lids = _lid_margins(rig)
         self._before = _shading(rig.photo.normals, target.light)
+
+    @property
+    def window(self) -> Window:
+        """The part of the photograph in which anything moves."""
+        return self._window
 
     @property
     def texture(self) -> Float[np.ndarray, "h w 4"]:
@@ -104,18 +106,18 @@ class Composer:
         """
         window = self._window
         source = self._field.sources(posed, params, camera)
-        attributes = self._attributes(posed, opening)
+        attributes = self._attributes(posed, params, camera, opening)
         points = posed.points - posed.points.new_tensor([window.x0, window.y0, 0])
         whole = self._box(points, slice(None))
         mesh = self._on_mesh(points, attributes, relief, whole, 1)
         mix_sources(source, mesh.carried, whole[0], whole[1])
         picture = self._looked_up(source)
-        mix_colours(picture, mesh.carried, mesh.texture, mesh.relief, whole[0], whole[1])
+        self._coloured(picture, source, mesh, whole[:2], float(camera.s))
         for rows in self._fine:
-            self._refine(picture, source, points, attributes, relief, self._box(points, rows))
+            self._refine(picture, source, points, attributes, relief, self._box(points, rows), float(camera.s))
         matte = cv2.remap(self._scene.matte, source - _HALF, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         part = matte[whole[1] : whole[3], whole[0] : whole[2]]
-        np.maximum(part, mesh.carried[..., 2], out=part)
+        np.maximum(part, mesh.carried[..., 2] * (1 - mesh.texture[..., 3]), out=part)
         out = self._rig.target.image.copy()
         over(picture, matte, self._scene.background, window.of(out))
         return out
@@ -123,7 +125,7 @@ class Composer:
     def _looked_up(self, source: Float[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
         return cv2.remap(self._own, source - _HALF, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
-    def _refine(self, picture, source, points, attributes, relief, box) -> None:
+    def _refine(self, picture, source, points, attributes, relief, box, pixel: float) -> None:
         """Draw a small part again with four samples per pixel: edges of lips, teeth and lids are smooth then."""
         left, top, right, bottom = box
         mesh = self._on_mesh(points, attributes, relief, box, 2)
@@ -131,8 +133,20 @@ class Composer:
         fine = cv2.resize(source[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR)
         mix_sources(fine, mesh.carried, 0, 0)
         drawn = self._looked_up(fine)
-        mix_colours(drawn, mesh.carried, mesh.texture, mesh.relief, 0, 0)
+        self._coloured(drawn, fine, mesh, (0, 0), 2 * pixel)
         picture[top:bottom, left:right] = cv2.resize(drawn, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+
+    def _coloured(self, picture, source, mesh: _OnMesh, corner: tuple[int, int], pixel: float) -> None:
+        """Light, texture and the mouth's inside put on looked-up pixels, in place; `pixel` per metre."""
+        left, top = corner
+        h, w = mesh.relief.shape
+        inside = mesh.carried[..., 4]
+        mesh.carried[..., 3] *= self._mouth.edges(inside, pixel)
+        if self._mouth.shown is not None:
+            at = source[top : top + h, left : left + w] - _HALF
+            shown = cv2.remap(self._mouth.shown, at, None, cv2.INTER_LINEAR)
+            mesh.texture[..., 3] = np.where(inside > 0.5, shown, mesh.texture[..., 3])
+        mix_colours(picture, mesh.carried, mesh.texture, mesh.relief, left, top)
 
     def _box(self, points: Float[Tensor, "V 3"], rows: slice | np.ndarray) -> tuple[int, int, int, int]:
         """The pixels of the window that some vertices lie in, with a margin: left, top, right, bottom; at least one."""
@@ -159,18 +173,42 @@ class Composer:
         scale = np.float32(relief.shape[0] / self._texture.shape[0])
         return _OnMesh(carried, texture, cv2.remap(relief, uv * scale - _HALF, None, cv2.INTER_LINEAR))
 
-    def _attributes(self, posed: Posed, opening: float) -> Float[np.ndarray, "V 7"]:
-        """Place on the photograph (x, y in the window), share, light inside the mouth, ratio of shading."""
-        points, normals = self._rig.photo.points.numpy(), posed.normals
+    def _attributes(
+        self, posed: Posed, params: FaceParams, camera: Camera, opening: float
+    ) -> Float[np.ndarray, "V 8"]:
+        """Place on the photograph (x, y in the window), share, light and whether inside the mouth, ratio of shading."""
+        normals, names = posed.normals, self._rig.head.asset.expression_names
         share = self._share * (1 - self._edge * (1 - _ramp(normals[:, 2].numpy(), 0.05, 0.4)))
-        depth = posed.mesh.vertices[:, 2].numpy()
-        behind = (self._lips * depth).sum() - depth
-        light = np.exp(-np.clip(behind - _DEEP[0], 0, None) / _DEEP[1]) * (0.35 + 0.65 * min(opening / _OPEN, 1.0))
-        light = 1 + self._mouth * (light - 1)
+        place = self._rig.photo.points[:, :2].numpy()
+        for unit, margin in self._lids:
+            place = place + float(params.expression[names.index(unit)]) * margin
+        place = self._mouth.sources(place, posed, params, camera)
+        place = place - np.array([self._window.x0, self._window.y0])
+        light = self._mouth.light(posed, opening)
         ratio = (_shading(normals, self._rig.target.light) / self._before).clip(*_RATIO)
         ratio = 1 + self._relit[:, None] * (ratio - 1)
-        place = points[:, :2] - np.array([self._window.x0, self._window.y0])
-        return np.column_stack([place, share, light, ratio]).astype(np.float32)
+        return np.column_stack([place, share, light, self._mouth.inside, ratio]).astype(np.float32)
+
+
+def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"]]]:
+    """By how many pixels the photograph is looked up further from an eye's opening, at the lids' edges, when it shuts.
+
+    However well lids are aligned, their outermost pixels on the photograph are half the eye's.
+    """
+    asset, points = rig.head.asset, rig.photo.points.numpy()
+    scale = float(rig.target.camera.s)
+    result = []
+    for unit, side in (("eyeBlinkLeft", "left"), ("eyeBlinkRight", "right")):
+        eye, lid = (asset.regions.get(f"{side}_{name}") for name in ("eye", "eyelid"))
+        if eye is None or lid is None or unit not in asset.expression_names:
+            continue
+        ball = np.flatnonzero(eye > 0.5)
+        centre = points[ball, :2].mean(0)
+        near = cKDTree(asset.template[ball]).query(asset.template)[0]
+        weight = np.asarray(lid) * (eye < 0.5) * np.exp(-((near / _MARGIN[0]) ** 2))
+        away = np.where(points[:, 1:2] > centre[1], 1.0, -1.0) * np.array([[0.0, 1.0]])
+        result.append((unit, weight[:, None] * away * _MARGIN[1] * scale))
+    return result
 
 
 def _shares(rig: Rig) -> tuple[Float[np.ndarray, " V"], Float[np.ndarray, " V"]]:

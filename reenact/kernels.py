@@ -59,7 +59,7 @@ def mix_colours(picture, carried, texture, relief, left, top):
 
     Args:
         picture: (H, W, 3) uint8, the photograph's pixels at their sources.
-        carried: (h, w, 7): x, y, share, how open to light, ratio of shading (RGB).
+        carried: (h, w, 8): x, y, share, light inside the mouth, whether inside, ratio of shading (RGB).
         texture: (h, w, 4) float32: RGB in [0, 255], and how far the photograph shows it.
         relief: (h, w) float32, ratio of shading by wrinkles.
     """
@@ -73,7 +73,7 @@ def mix_colours(picture, carried, texture, relief, left, top):
             light = carried[r, c, 3]
             # What the photograph shows has its own darkness inside of the mouth already.
             for k in range(3):
-                ratio = 1.0 + share * (carried[r, c, 4 + k] * relief[r, c] - 1.0)
+                ratio = 1.0 + share * (carried[r, c, 5 + k] * relief[r, c] - 1.0)
                 value = own * picture[top + r, left + c, k] + (1.0 - own) * texture[r, c, k] * light
                 value = value * ratio
                 picture[top + r, left + c, k] = min(max(value + 0.5, 0.0), 255.0)

@@ -79,7 +79,7 @@ def look_at(target: Target) -> Scene:
     chin, tall = points[8, 1] - window.y0, np.ptp(points[:, 1])
     still = np.clip((np.arange(len(matte)) - chin) / (0.3 * tall) - 1, 0, 1)[:, None]
     matte = np.maximum(matte, still).astype(np.float32)
-    return Scene(window, parts, matte, _background(image, np.maximum(person, matte), 2 * radius))
+    return Scene(window, parts, matte, _background(image, np.maximum(person, matte), radius))
 
 
 def parse(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "P H W"]:
@@ -129,6 +129,19 @@ def _background(
     mask = (cv2.resize(hidden.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8) | mask
     filled = cv2.inpaint(small, mask, 5, cv2.INPAINT_TELEA)
     large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
-    soft = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), max(1.0, radius / 2))
+    soft = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), max(1.0, radius / 3))
     soft = np.maximum(soft, hidden)[..., None]
-    return (large * soft + image * (1 - soft)).round().astype(np.uint8)
+    painted = large + _grain(image, hidden)
+    return np.clip(painted * soft + image * (1 - soft) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _grain(image: UInt8[np.ndarray, "H W 3"], hidden: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W 3"]:
+    """Noise as strong as the visible background's: what is painted in would look smooth beside canvas or film."""
+    fine = image.astype(np.float32) - cv2.GaussianBlur(image, (0, 0), 1.5).astype(np.float32)
+    shown = hidden == 0
+    if shown.sum() < 100:
+        return np.zeros_like(fine)
+    spread = 1.48 * np.median(np.abs(fine[shown]), axis=0)
+    noise = np.random.default_rng(0).standard_normal(hidden.shape).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), 0.7)
+    return noise[..., None] / noise.std() * spread

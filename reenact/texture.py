@@ -27,6 +27,8 @@ _BEHIND = 0.0025
 _MOUTH = ("inner_mouth", "teeth", "tongue")
 _FOLDED = ("left_eyelid", "right_eyelid", "lips")
 _DARK = 0.12
+_WHITE = (0.4, 0.72)
+"""How bright teeth are lit: they follow the brightness of the skin, but less than it varies between people."""
 """Least shading that colours are divided by."""
 
 
@@ -74,15 +76,17 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     flat = torch.tensor([0.0, 0.0, 1.0]).expand(1, 3)
     even = sh_shading(flat, target.light).numpy()[0]
     shading = _shade(own.normal, target.light)
+    photo = _look(image, own.place)
     albedo = _albedo(asset, target.albedo, size)
     model = albedo * shading * 255
     # Folded skin: its normals under the fold say nothing of its colour once it is unfolded.
     folded = skin & (_region(asset, layout, _FOLDED) > 0.2)
     model[folded] = 128
     inside = mouth + eyes > 0.5
-    model[inside] = 255 * float(even.mean()) * _toned(albedo[inside], even)
-    photo = _look(image, own.place)
-    across = _look(image, other.place) * shading / _shade(other.normal, target.light)
+    skin_level = float(np.median(photo[(own.seen > 0.9) & skin].mean(-1))) / 255 if (own.seen > 0.9).any() else 0.5
+    model[inside] = 255 * (_WHITE[0] + _WHITE[1] * skin_level) * _toned(albedo[inside], even)
+    turned = (shading / _shade(other.normal, target.light)).mean(-1, keepdims=True)
+    across = _look(image, other.place) * np.clip(turned, 0.6, 1.6)
 
     hides = _hidden_by(scene, own.place)
     plain = own.seen * (1 - hides) * skin
@@ -91,8 +95,7 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     colour = model * np.exp(spread)
     twin = cv2.GaussianBlur(cv2.erode(other.seen * (1 - _hidden_by(scene, other.place)) * skin, np.ones((5, 5))), (0, 0), 2)
     colour += twin[..., None] * skin[..., None] * (across - colour)
-    open_mouth = own.seen * (mouth > 0.5) * (_part(scene, own.place, Part.MOUTH) > 0.5)
-    seen = np.where(mouth > 0.5, open_mouth, own.seen).astype(np.float32)
+    seen = np.where(mouth > 0.5, 0, own.seen).astype(np.float32)
     seen = cv2.GaussianBlur(seen, (0, 0), 0.7)
     colour = fill_eyes(asset, layout, colour, photo, own.seen)
     colour += seen[..., None] * (photo - colour)
