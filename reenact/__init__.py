@@ -1,8 +1,8 @@
 """A photograph's face moved by the face in a video: expression, jaw, gaze, blinks and head.
 
-    from reenact import Reenactor
-    for picture in Reenactor("face.jpg").render(load_track("params.npz")):
-        ...
+from reenact import Reenactor
+for picture in Reenactor("face.jpg").render(load_track("params.npz")):
+    ...
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def offsets(target: Target, head: HeadModel) -> Float[np.ndarray, "V 2"]:
     laplacian = _laplacian(asset.faces, count)
     weights = sparse.diags(weight)
     system = places.T @ weights @ places + _STIFF * laplacian.T @ laplacian + _HOLD * sparse.identity(count)
-    result = splu(system.tocsc()).solve((places.T @ (weights @ miss)))
+    result = splu(system.tocsc()).solve(places.T @ (weights @ miss))
     return _parts_follow(result, asset, target, there, found, points).astype(np.float32)
 
 
@@ -125,5 +125,3 @@ def _laplacian(faces: Int[np.ndarray, "F 3"], count: int) -> sparse.csr_matrix:
     graph = sparse.csr_matrix((np.ones(len(i)), (i, j)), (count, count))
     degree = np.asarray(graph.sum(1))[:, 0].clip(1)
     return sparse.diags(1 / degree) @ graph - sparse.identity(count)
-
-

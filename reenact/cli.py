@@ -111,8 +111,10 @@ def _reenact(argv: Sequence[str]) -> int:
         started = time.monotonic()
         write_reenactment(out, reenactor, driver, lambda done, total: progress("draw", done, total))
     count = len(driver.track)
-    print(f"{out}: {options.target} moved by {options.driver}, {count} frames, "
-          f"{count / (time.monotonic() - started):.0f} frames/s")
+    print(
+        f"{out}: {options.target} moved by {options.driver}, {count} frames, "
+        f"{count / (time.monotonic() - started):.0f} frames/s"
+    )
     return 0
 
 

@@ -1,9 +1,9 @@
 """The composite: the photograph's own pixels, moved with the head, its light changed as the head turns.
 
-Every pixel asks where it comes from. On the face that is told by the mesh (which point of the surface is seen, and where
-the photograph has that point), around it by the field; between the two the *places* are blended, not the colours, so
-nothing tears and nothing is doubled. Where the photograph does not show the surface (inside of the mouth, under the lids,
-the far cheek) the completed texture stands in. The person is laid over a background that stays.
+Every pixel asks where it comes from. On the face that is told by the mesh (which point of the surface is seen, and
+where the photograph has that point), around it by the field; between the two the *places* are blended, not the colours,
+so nothing tears and nothing is doubled. Where the photograph does not show the surface (inside of the mouth, under the
+lids, the far cheek) the completed texture stands in. The person is laid over a background that stays.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from model.params import Camera, FaceParams
@@ -25,6 +24,7 @@ from reenact.kernels import carry, mix_colours, mix_sources, over
 from reenact.matte import Window, look_at
 from reenact.mouth import Mouth
 from reenact.rig import Posed, Rig
+from reenact.sampling import look_up
 from reenact.texture import texture_of
 
 _MOUTH = ("inner_mouth", "teeth", "tongue")
@@ -36,12 +36,12 @@ _MARGIN = (0.004, 0.0022)
 """Metres from the eyeball over which lids are its margin, and how far from the eye's edge they are looked up."""
 _RATIO = (0.6, 1.6)
 """How far light may darken or brighten a place: beyond it the model knows less than the photograph."""
-_HALF = np.float32(0.5)
-"""cv2 counts from the pixels' centres."""
 _LEAST = 0.15
+
+
 @dataclass(frozen=True)
 class _OnMesh:
-    """Of the pixels of a box: what `kernels.carry` gives, the texture (RGB, seen), and the ratio of shading by wrinkles."""
+    """Of a box's pixels: what `kernels.carry` gives, the texture (RGB, seen), the ratio of shading by wrinkles."""
 
     carried: Float[np.ndarray, "h w 8"]
     texture: Float[np.ndarray, "h w 4"]
@@ -115,7 +115,7 @@ class Composer:
         self._coloured(picture, source, mesh, whole[:2], float(camera.s))
         for rows in self._fine:
             self._refine(picture, source, points, attributes, relief, self._box(points, rows), float(camera.s))
-        matte = cv2.remap(self._scene.matte, source - _HALF, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        matte = look_up(self._scene.matte, source)
         part = matte[whole[1] : whole[3], whole[0] : whole[2]]
         np.maximum(part, mesh.carried[..., 2] * (1 - mesh.texture[..., 3]), out=part)
         out = self._rig.target.image.copy()
@@ -123,7 +123,7 @@ class Composer:
         return out
 
     def _looked_up(self, source: Float[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
-        return cv2.remap(self._own, source - _HALF, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        return look_up(self._own, source, "cubic")
 
     def _refine(self, picture, source, points, attributes, relief, box, pixel: float) -> None:
         """Draw a small part again with four samples per pixel: edges of lips, teeth and lids are smooth then."""
@@ -143,8 +143,7 @@ class Composer:
         inside = mesh.carried[..., 4]
         mesh.carried[..., 3] *= self._mouth.edges(inside, pixel)
         if self._mouth.shown is not None:
-            at = source[top : top + h, left : left + w] - _HALF
-            shown = cv2.remap(self._mouth.shown, at, None, cv2.INTER_LINEAR)
+            shown = look_up(self._mouth.shown, source[top : top + h, left : left + w])
             mesh.texture[..., 3] = np.where(inside > 0.5, shown, mesh.texture[..., 3])
         mix_colours(picture, mesh.carried, mesh.texture, mesh.relief, left, top)
 
@@ -167,15 +166,13 @@ class Composer:
         uv = np.empty((h, w, 2), np.float32)
         face, barycentric = fragments.face.numpy(), fragments.barycentric.numpy()
         carry(face, barycentric, self._faces, self._uv_faces, attributes, self._uv, carried, uv)
-        texture = cv2.remap(self._texture, uv - _HALF, None, cv2.INTER_LINEAR)
+        texture = look_up(self._texture, uv)
         if relief is None:
             return _OnMesh(carried, texture, np.ones((h, w), np.float32))
         scale = np.float32(relief.shape[0] / self._texture.shape[0])
-        return _OnMesh(carried, texture, cv2.remap(relief, uv * scale - _HALF, None, cv2.INTER_LINEAR))
+        return _OnMesh(carried, texture, look_up(relief, uv * scale))
 
-    def _attributes(
-        self, posed: Posed, params: FaceParams, camera: Camera, opening: float
-    ) -> Float[np.ndarray, "V 8"]:
+    def _attributes(self, posed: Posed, params: FaceParams, camera: Camera, opening: float) -> Float[np.ndarray, "V 8"]:
         """Place on the photograph (x, y in the window), share, light and whether inside the mouth, ratio of shading."""
         normals, names = posed.normals, self._rig.head.asset.expression_names
         share = self._share * (1 - self._edge * (1 - _ramp(normals[:, 2].numpy(), 0.05, 0.4)))
@@ -204,7 +201,7 @@ def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"]]]:
             continue
         ball = np.flatnonzero(eye > 0.5)
         centre = points[ball, :2].mean(0)
-        near = cKDTree(asset.template[ball]).query(asset.template)[0]
+        near = KDTree(asset.template[ball]).query(asset.template)[0]
         weight = np.asarray(lid) * (eye < 0.5) * np.exp(-((near / _MARGIN[0]) ** 2))
         away = np.where(points[:, 1:2] > centre[1], 1.0, -1.0) * np.array([[0.0, 1.0]])
         result.append((unit, weight[:, None] * away * _MARGIN[1] * scale))

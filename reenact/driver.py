@@ -79,13 +79,16 @@ def check_head(track: Track, head: HeadModel, name: str) -> None:
 
 
 def cached_as(video: Path, out: Path, head: HeadModel, config: TrackConfig) -> Path:
-    """Where the track of a video is kept: a name that changes with the file and with what it is tracked by."""
+    """Where the track of a video is kept: a name that changes with the file and with what it is tracked by.
+
+    It does not depend on the target: another photograph moved by the same driver finds it.
+    """
     stat = video.stat()
     weights = Path(config.weights)
     trained = (weights.stat().st_size, weights.stat().st_mtime_ns) if weights.is_file() else ()
     key = (str(video.resolve()), stat.st_size, stat.st_mtime_ns, head_id(head), repr(config), trained)
     digest = hashlib.sha256(repr(key).encode()).hexdigest()[:10]
-    return out.with_name(f"{out.stem}.{video.stem}-{digest}.npz")
+    return out.with_name(f"{video.stem}-{digest}.track.npz")
 
 
 def filled(track: Track, frames: int) -> Track:

@@ -1,9 +1,9 @@
 """How everything around the face moves: hair with the head, the neck between head and body, the body not at all.
 
 A displacement field on a coarse grid over the photograph's window. It follows the head's vertices and points in the
-hair that hang rigidly on the head, is zero on clothes and at the window's edge, and elsewhere as smooth as it can be: a
-linear problem whose matrix never changes, factored once (a thin plate on springs). So nothing can tear, and what follows
-smooth motion is smooth over time.
+hair that hang rigidly on the head, is zero on clothes and at the window's edge, and elsewhere as smooth as it can be:
+a linear problem whose matrix never changes, factored once (a thin plate on springs). So nothing can tear, and what
+follows smooth motion is smooth over time.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import roma
 import scipy.sparse as sparse
 from jaxtyping import Float
 from scipy.sparse.linalg import splu
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
-from model.parsing import Part
 from model.params import Camera, FaceParams
+from model.parsing import Part
 from reenact.matte import Scene
 from reenact.rig import Posed, Rig
+from reenact.sampling import look_up
 
 _NODES = 56  # along the longer side
 _MEMBRANE, _PLATE = 0.004, 0.15
@@ -85,8 +86,7 @@ class Field:
         forward = self._solver.solve(self._right @ shifts).reshape(rows, columns, 2).astype(np.float32)
         inverse = np.zeros_like(forward)
         for _ in range(_ROUNDS):
-            at = (self._node_map + inverse) / self._step.astype(np.float32) - 0.5
-            inverse = -cv2.remap(forward, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            inverse = -look_up(forward, (self._node_map + inverse) / self._step.astype(np.float32))
         return cv2.resize(inverse, self._window.size, interpolation=cv2.INTER_LINEAR) + self._pixels
 
     def _nodes(self) -> Float[np.ndarray, "N 2"]:
@@ -108,7 +108,7 @@ class Field:
     def _virtual(self, places: Float[np.ndarray, "H 2"], points: Float[np.ndarray, "V 3"]) -> None:
         """Points of the hair, as deep as the nearest of the head's vertices, in head space."""
         target = self._rig.target
-        tree = cKDTree(self._rest)
+        tree = KDTree(self._rest)
         depth = points[self._rows][tree.query(places)[1], 2] if len(places) else np.zeros(0)
         s, t = float(target.camera.s), target.camera.t.numpy()
         space = np.stack([(places[:, 0] - t[0]) / s, (t[1] - places[:, 1]) / s, depth / s], 1)
@@ -118,7 +118,7 @@ class Field:
     def _open_edges(self, scene: Scene) -> np.ndarray:
         """Nodes at edges of the window that are the picture's own: what lies there may move freely."""
         columns, rows = self._count
-        width, height = self._rig.target.size
+        width = self._rig.target.size[0]
         result = np.zeros((rows, columns), bool)
         window = scene.window
         result[0] |= window.y0 == 0
@@ -138,9 +138,7 @@ class Field:
                 index.append((low[:, 1] + dy) * columns + low[:, 0] + dx)
                 value.append(np.abs(1 - dx - part[:, 0]) * np.abs(1 - dy - part[:, 1]))
         row = np.tile(np.arange(len(places)), 4)
-        return sparse.csr_matrix(
-            (np.concatenate(value), (row, np.concatenate(index))), (len(places), columns * rows)
-        )
+        return sparse.csr_matrix((np.concatenate(value), (row, np.concatenate(index))), (len(places), columns * rows))
 
 
 def _smoothness(columns: int, rows: int) -> sparse.csr_matrix:
@@ -163,5 +161,3 @@ def identity(width: int, height: int) -> Float[np.ndarray, "H W 2"]:
     """Every pixel's own centre."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5)
     return np.stack([x, y], -1)
-
-

@@ -97,5 +97,3 @@ def _albedo(head: HeadModel, codes: Float[Tensor, " A"]) -> Float[Tensor, "3 tex
     mean, basis = torch.from_numpy(asset.albedo_mean).float(), torch.from_numpy(asset.albedo_basis).float()
     maps = albedo_texture(mean, basis, codes[None])
     return torch.nn.functional.interpolate(maps, (_MAP, _MAP), mode="area")[0].clamp(0.02, 1).flatten(1)
-
-

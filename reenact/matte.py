@@ -11,9 +11,9 @@ from jaxtyping import Float, UInt8
 
 from model.io.parsing import load_parser
 from model.parsing import Part
+from reenact.target import Target
 from tracker.image import warp
 from tracker.observation import ibug68
-from reenact.target import Target
 
 _ROOM = 2.5
 """Side of the window over the side of the landmarks' box: what the parser sees well, with room for hair and neck."""
@@ -125,8 +125,7 @@ def _background(
     shrink = min(1.0, 160 / max(height, width))
     size = (max(8, round(width * shrink)), max(8, round(height * shrink)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    mask = cv2.resize(hidden, size, interpolation=cv2.INTER_AREA)
-    mask = (cv2.resize(hidden.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8) | mask
+    mask = (cv2.resize(hidden.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
     filled = cv2.inpaint(small, mask, 5, cv2.INPAINT_TELEA)
     large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
     soft = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), max(1.0, radius / 3))

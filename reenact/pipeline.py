@@ -22,7 +22,7 @@ from reenact.driver import Driver, check_head
 from reenact.lips import Lips
 from reenact.rig import Posed, Rig
 from reenact.target import Target, fit_target, open_deca
-from reenact.transfer import Motion, TransferConfig, main_face, transfer
+from reenact.transfer import Motion, Neutral, TransferConfig, main_face, transfer
 from reenact.views import View, driver_window, grid, shape_picture, written
 from reenact.wrinkles import Detail, Wrinkles
 from tracker.track import Track
@@ -62,8 +62,7 @@ class _Head:
     params: FaceParams
     camera: Camera
     opening: float
-    relief: Float[np.ndarray, "h w"] | None
-    detailed: Float[Tensor, "3 h w"] | None
+    displacement: Float[Tensor, "h w"] | None
 
 
 class Reenactor:
@@ -112,25 +111,31 @@ class Reenactor:
             return self.target.size
         return self._composer.window.size
 
-    def motion(self, driver: Track) -> Motion:
+    def motion(self, driver: Track, rest: Neutral | None = None) -> Motion:
         """The target's heads for the rows of the driver's main face.
+
+        Args:
+            rest: the driver at rest; by default found in the track.
 
         Raises:
             ValueError: the driver was tracked with another head model.
         """
         check_head(driver, self.head, driver.video)
-        return transfer(main_face(driver), self.target.params, self.target.camera, self.head, self.config)
+        return transfer(main_face(driver), self.target.params, self.target.camera, self.head, self.config, rest)
 
-    def render(self, driver: Track, video: Path | None = None) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    def render(
+        self, driver: Track, video: Path | None = None, rest: Neutral | None = None
+    ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """One picture per row of the driver's main face; memory does not grow with their number.
 
         Args:
             video: of the driver, for the grid.
+            rest: the driver at rest; by default found in the track.
 
         Raises:
             ValueError: the driver was tracked with another head model.
         """
-        motion = self.motion(driver)
+        motion = self.motion(driver, rest)
         frames = self._driver_pictures(main_face(driver), video)
         waiting: deque = deque()
         with ThreadPoolExecutor(_AHEAD) as pool:
@@ -148,11 +153,7 @@ class Reenactor:
             cameras = Camera(motion.camera.s[rows], motion.camera.t[rows])
             posed = self._rig.posed(params, cameras)
             gaps = self._lips.gap(params).clamp(min=0).tolist()
-            relief = detailed = None
-            if self._wrinkles is not None and self.show.view in ("composite", "grid"):
-                relief = self._wrinkles.relief(posed.mesh, params, posed.normals)
-            if self._wrinkles is not None and self.show.view in ("detail", "grid"):
-                detailed = self._wrinkles.normals(posed.mesh, params, posed.normals)
+            moved = None if self._wrinkles is None else self._wrinkles.displacement(params)
             for k, gap in enumerate(gaps):
                 mesh = Mesh(posed.mesh.vertices[k], posed.mesh.faces)
                 yield _Head(
@@ -160,31 +161,32 @@ class Reenactor:
                     _rows(params, k),
                     Camera(cameras.s[k], cameras.t[k]),
                     gap,
-                    None if relief is None else relief[k],
-                    None if detailed is None else detailed[k],
+                    None if moved is None else moved[k],
                 )
 
     def _draw(self, head: _Head, frame: np.ndarray | None) -> UInt8[np.ndarray, "H W 3"]:
-        view, window = self.show.view, self._composer.window
+        view, window, posed = self.show.view, self._composer.window, head.posed
+        normals = relief = None
+        if self._wrinkles is not None and head.displacement is not None and view != "shape":
+            normals = self._wrinkles.normals(posed.mesh, head.displacement, posed.normals)
+            relief = self._wrinkles.relief(normals, posed.normals)
 
-        def shape(with_detail: bool) -> np.ndarray:
-            fine = None
-            if with_detail and self._layout is not None and head.detailed is not None:
-                fine = (self._layout, head.detailed)
-            return shape_picture(head.posed.mesh, head.posed.normals, head.camera, window, fine)
+        def shape(detailed: Float[Tensor, "3 h w"] | None) -> np.ndarray:
+            fine = None if detailed is None or self._layout is None else (self._layout, detailed)
+            return shape_picture(posed.mesh, posed.normals, head.camera, window, fine)
 
         if view in ("shape", "detail"):
-            return self._labelled(shape(view == "detail"))
-        drawn = self._composer.draw(head.posed, head.params, head.camera, head.opening, head.relief)
+            return self._labelled(shape(normals))
+        drawn = self._composer.draw(posed, head.params, head.camera, head.opening, relief)
         drawn = self._labelled(drawn)
         if view == "composite":
             return drawn
         pictures = {"target": window.of(self.target.image)}
         if frame is not None:
             pictures["driver"] = frame
-        pictures["shape"] = shape(False)
-        if head.detailed is not None:
-            pictures["detail"] = shape(True)
+        pictures["shape"] = shape(None)
+        if normals is not None:
+            pictures["detail"] = shape(normals)
         pictures["composite"] = window.of(drawn)
         return grid(pictures)
 
@@ -231,5 +233,3 @@ def write_reenactment(
 
 def _rows(params: FaceParams, rows: slice | int) -> FaceParams:
     return FaceParams(*(getattr(params, name)[rows] for name in params.__dataclass_fields__))
-
-

@@ -60,7 +60,7 @@ class Target:
 
 
 def open_deca(weights: str, head: HeadModel) -> tuple[DECA, Network] | None:
-    """The networks with the weights of `TrackConfig.weights`, and the same made fast; None where there are none.
+    """The networks with the weights of `TrackConfig.weights`, made fast, with maps of `MAP`; None where there are none.
 
     Raises:
         ValueError: no such weights, damaged, or of another head.
@@ -75,8 +75,8 @@ def open_deca(weights: str, head: HeadModel) -> tuple[DECA, Network] | None:
                 return None
             raise ValueError(f"--weights {weights}: no such weights come with the package for head {head.asset.name}")
     checkpoint = read_checkpoint(path)
-    deca = build_deca(checkpoint, head.asset, MAP, str(path))
-    return deca, network_of(deca, checkpoint.errors)
+    network = network_of(build_deca(checkpoint, head.asset, MAP, str(path)), checkpoint.errors)
+    return network.deca, network
 
 
 def fit_target(

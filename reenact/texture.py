@@ -1,4 +1,4 @@
-"""The photograph over the head's UV map, as its light shows it, complete: mirrored or modelled where nothing is seen."""
+"""The photograph over the head's UV map, as lit there, and complete: mirrored or modelled where nothing is seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from model.asset import HeadAsset
@@ -19,6 +19,7 @@ from model.uv import UVLayout
 from reenact.eyes import fill_eyes
 from reenact.matte import Scene
 from reenact.rig import Rig
+from reenact.sampling import look_up
 
 _FACING = 0.12
 """Least z of a normal of skin that is taken from the photograph."""
@@ -27,6 +28,7 @@ _BEHIND = 0.0025
 _MOUTH = ("inner_mouth", "teeth", "tongue")
 _FOLDED = ("left_eyelid", "right_eyelid", "lips")
 _DARK = 0.12
+_SKIN = (0.80, 0.62, 0.52)
 _WHITE = (0.4, 0.72)
 """How bright teeth are lit: they follow the brightness of the skin, but less than it varies between people."""
 """Least shading that colours are divided by."""
@@ -73,8 +75,6 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     eyes = _region(asset, layout, ("left_eye", "right_eye"))
     skin = (layout.covered.numpy() > 0) & (mouth < 0.5) & (eyes < 0.5)
 
-    flat = torch.tensor([0.0, 0.0, 1.0]).expand(1, 3)
-    even = sh_shading(flat, target.light).numpy()[0]
     shading = _shade(own.normal, target.light)
     photo = _look(image, own.place)
     albedo = _albedo(asset, target.albedo, size)
@@ -83,8 +83,8 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     folded = skin & (_region(asset, layout, _FOLDED) > 0.2)
     model[folded] = 128
     inside = mouth + eyes > 0.5
-    skin_level = float(np.median(photo[(own.seen > 0.9) & skin].mean(-1))) / 255 if (own.seen > 0.9).any() else 0.5
-    model[inside] = 255 * (_WHITE[0] + _WHITE[1] * skin_level) * _toned(albedo[inside], even)
+    tone = _skin_tone(photo, skin & (own.seen > 0.9) & ~folded)
+    model[inside] = 255 * albedo[inside] * _teeth_light(tone)
     turned = (shading / _shade(other.normal, target.light)).mean(-1, keepdims=True)
     across = _look(image, other.place) * np.clip(turned, 0.6, 1.6)
 
@@ -93,7 +93,9 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     ratio = np.log((photo + 4) / (model + 4))
     spread = _spread(ratio, cv2.erode(plain, np.ones((3, 3), np.uint8)), skin)
     colour = model * np.exp(spread)
-    twin = cv2.GaussianBlur(cv2.erode(other.seen * (1 - _hidden_by(scene, other.place)) * skin, np.ones((5, 5))), (0, 0), 2)
+    twin = cv2.GaussianBlur(
+        cv2.erode(other.seen * (1 - _hidden_by(scene, other.place)) * skin, np.ones((5, 5))), (0, 0), 2
+    )
     colour += twin[..., None] * skin[..., None] * (across - colour)
     seen = np.where(mouth > 0.5, 0, own.seen).astype(np.float32)
     seen = cv2.GaussianBlur(seen, (0, 0), 0.7)
@@ -105,7 +107,7 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
 
 def mirrored(asset: HeadAsset) -> np.ndarray:
     """The vertex on the other side of each vertex, or the nearest to its place."""
-    return cKDTree(asset.template).query(asset.template * np.array([-1, 1, 1]))[1]
+    return KDTree(asset.template).query(asset.template * np.array([-1, 1, 1]))[1]
 
 
 def _depth(rig: Rig) -> Float[Tensor, "H W"]:
@@ -142,9 +144,15 @@ def _albedo(asset: HeadAsset, codes: Tensor, size: int) -> Float[np.ndarray, "H 
     return cv2.resize(flat, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
-def _toned(albedo: Float[np.ndarray, "N 3"], light: Float[np.ndarray, "3"]) -> Float[np.ndarray, "N 3"]:
-    """Colours under a light whose tint is halved: it took up what the skin's albedo lacks, which teeth do not share."""
-    return albedo * np.sqrt(light / light.mean())
+def _skin_tone(photo: np.ndarray, plain: np.ndarray) -> Float[np.ndarray, "3"]:
+    """The middle colour of the skin as photographed, [0, 1]; a common one where none is seen."""
+    return np.median(photo[plain], axis=0) / 255 if plain.any() else np.array(_SKIN)
+
+
+def _teeth_light(tone: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+    """Light for teeth: the photograph's tint, told by how its skin differs from common skin, and halved."""
+    tint = (tone / tone.mean()) / (np.array(_SKIN) / np.mean(_SKIN))
+    return (_WHITE[0] + _WHITE[1] * tone.mean()) * np.sqrt(tint)
 
 
 def _shade(normal: Float[np.ndarray, "3 H W"], light: Tensor) -> Float[np.ndarray, "H W 3"]:
@@ -154,13 +162,12 @@ def _shade(normal: Float[np.ndarray, "3 H W"], light: Tensor) -> Float[np.ndarra
 
 
 def _look(image: np.ndarray, place: Float[np.ndarray, "3 H W"]) -> np.ndarray:
-    x, y = (np.ascontiguousarray(p, np.float32) - 0.5 for p in place[:2])
-    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return look_up(image, np.ascontiguousarray(place[:2].transpose(1, 2, 0), np.float32))
 
 
 def _part(scene: Scene, place: np.ndarray, *parts: Part) -> Float[np.ndarray, "H W"]:
     moved = place - np.array([scene.window.x0, scene.window.y0, 0], np.float32)[:, None, None]
-    return _look(sum(scene.parts[part] for part in parts).astype(np.float32), moved)
+    return _look(scene.parts[list(parts)].sum(0), moved)
 
 
 def _hidden_by(scene: Scene, place: np.ndarray) -> Float[np.ndarray, "H W"]:

@@ -131,12 +131,21 @@ def calibrated_neutral(driver: Track) -> Neutral:
     )
 
 
+def neutral_at(driver: Track, row: int) -> Neutral:
+    """The driver as it is in one row, taken for rest: where that frame itself is the target."""
+    params = driver.params(row)
+    return Neutral(
+        params.expression, params.jaw, params.eyes, params.pose, torch.from_numpy(driver.camera[row]).float()
+    )
+
+
 def transfer(
     driver: Track,
     target: FaceParams,
     camera: Camera,
     head: HeadModel,
     config: TransferConfig | None = None,
+    rest: Neutral | None = None,
 ) -> Motion:
     """The target's identity with the driver's motion, one row per row of the driver.
 
@@ -150,10 +159,11 @@ def transfer(
         driver: rows of one face.
         target: one head, no batch dimensions.
         camera: of the photograph.
+        rest: the driver at rest, where that is known better than from its calmest frames.
     """
     config = config or TransferConfig()
     params, asset = driver.params(), head.asset
-    rest = calibrated_neutral(driver)
+    rest = rest or calibrated_neutral(driver)
     gains = config.strength * config.gains.of_units(asset.expression_names, len(target.expression))
     if config.mode == "absolute":
         expression = gains * params.expression

@@ -37,40 +37,45 @@ class Wrinkles:
         self._deca, self._target, self._mode = deca, target, mode
         self._code = target.detail[None]
         with torch.no_grad():
-            self._own = self._displacement(_one(target.params))
-            mesh = deca.head.mesh(_one(target.params))
-            self._before = self._change(mesh, vertex_normals(mesh), self._own)
+            own = _one(target.params)
+            self._own = self._decoded(own)[0]
+            mesh = deca.head.mesh(target.params)
+            smooth = vertex_normals(mesh)
+            self._before = self._change(self.normals(mesh, self._own, smooth), smooth)
+
+    @torch.no_grad()
+    def displacement(self, params: FaceParams) -> Float[Tensor, "batch h w"]:
+        """What F_d says of these expressions, metres."""
+        if self._mode == "animated":
+            return self._decoded(params)
+        return self._own.expand(len(params.jaw), -1, -1)
 
     @torch.no_grad()
     def normals(
-        self, mesh: Mesh, params: FaceParams, normals: Float[Tensor, "batch V 3"]
-    ) -> Float[Tensor, "batch 3 h w"]:
-        """Of the detailed surface over the UV map, camera axes."""
-        return self._deca.surface(mesh, self._moved(params), normals).normals
+        self, mesh: Mesh, displacement: Float[Tensor, "h w"], normals: Float[Tensor, "V 3"]
+    ) -> Float[Tensor, "3 h w"]:
+        """Of one head's detailed surface over the UV map, camera axes."""
+        return self._deca.surface(mesh, displacement, normals).normals
 
     @torch.no_grad()
-    def relief(
-        self, mesh: Mesh, params: FaceParams, normals: Float[Tensor, "batch V 3"]
-    ) -> Float[np.ndarray, "batch h w"]:
-        """By how much the wrinkles' light on every texel differs from what the photograph has already."""
-        return (self._change(mesh, normals, self._moved(params)) / self._before).clamp(*_RANGE).numpy()
+    def relief(self, detailed: Float[Tensor, "3 h w"], normals: Float[Tensor, "V 3"]) -> Float[np.ndarray, "h w"]:
+        """By how much the wrinkles' light on every texel differs from what the photograph has already.
 
-    def _moved(self, params: FaceParams) -> Float[Tensor, "batch h w"]:
-        if self._mode == "animated":
-            return self._displacement(params)
-        return self._own.expand(len(params.jaw), -1, -1)
+        Args:
+            detailed: of `normals`; normals: of the same head's vertices.
+        """
+        return (self._change(detailed, normals) / self._before).clamp(*_RANGE).numpy()
 
-    def _displacement(self, params: FaceParams) -> Float[Tensor, "batch h w"]:
+    def _decoded(self, params: FaceParams) -> Float[Tensor, "batch h w"]:
         code = self._code.expand(len(params.jaw), -1)
         return self._deca.detail_decoder(params.jaw, params.expression, code).float()
 
-    def _change(self, mesh: Mesh, normals: Tensor, displacement: Tensor) -> Float[Tensor, "batch h w"]:
+    def _change(self, detailed: Float[Tensor, "3 h w"], normals: Float[Tensor, "V 3"]) -> Float[Tensor, "h w"]:
         """Shading of the detailed surface over that of the smooth one."""
-        light = self._target.light.expand(len(displacement), -1, -1)
-        detailed = self._deca.surface(mesh, displacement, normals).normals
         smooth = self._deca.layout.carry(normals)
-        with_, without = (shading_view(n, light).mean(1).clamp(min=_LEAST) for n in (detailed, smooth))
-        return with_ / without
+        light = self._target.light
+        shaded, plain = (shading_view(n, light).mean(0).clamp(min=_LEAST) for n in (detailed, smooth))
+        return shaded / plain
 
 
 def _one(params: FaceParams) -> FaceParams:
