@@ -49,14 +49,14 @@ def fill_eyes(
 
 
 def _profile(angle: Float[np.ndarray, " n"], colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "B 3"]:
-    """The upper-middle colour in every ring about the pupil: lashes and the lid's shadow are darker than the eye."""
+    """The middle colour in every ring about the pupil: highlights are brighter, lashes darker than the eye."""
     bins = np.minimum((angle / _WIDEST * _BINS).astype(int), _BINS - 1)
     bright = colours.sum(1)
     profile, last = np.zeros((_BINS, 3)), None
     for ring in range(_BINS):
         rows = np.flatnonzero(bins == ring)
         if len(rows) >= 3:
-            level = np.quantile(bright[rows], 0.65)
+            level = np.quantile(bright[rows], 0.5)
             near = rows[np.argsort(np.abs(bright[rows] - level))[: max(3, len(rows) // 3)]]
             last = np.median(colours[near], axis=0)
         profile[ring] = colours[np.argmin(angle)] if last is None else last

@@ -71,10 +71,13 @@ def mix_colours(picture, carried, texture, relief, left, top):
                 continue
             own = 1.0 - share * (1.0 - texture[r, c, 3])
             light = carried[r, c, 3]
-            # What the photograph shows has its own darkness inside of the mouth already.
+            # What the photograph shows has its own darkness inside of the mouth already. Light that comes there has
+            # been through flesh, or off it: the deeper, the redder.
             for k in range(3):
                 ratio = 1.0 + share * (carried[r, c, 5 + k] * relief[r, c] - 1.0)
-                value = own * picture[top + r, left + c, k] + (1.0 - own) * texture[r, c, k] * light
+                value = own * picture[top + r, left + c, k]
+                if own < 1.0:
+                    value += (1.0 - own) * texture[r, c, k] * light ** (0.75 + 0.25 * k)
                 value = value * ratio
                 picture[top + r, left + c, k] = min(max(value + 0.5, 0.0), 255.0)
 

@@ -14,12 +14,12 @@ from reenact.rig import Posed, Rig
 
 _DEEP = (0.010, 0.018)
 """Metres behind the lips at which the mouth begins to darken, and over which it does (to 1/e)."""
-_OPEN = 0.012
+_OPEN = 0.006
 """Height of the opening, metres, at which the mouth is fully lit."""
-_SHADE = (0.45, 0.005)
+_SHADE = (0.55, 0.003)
 """Light right behind the lips' edges, and metres over which it comes up to full."""
-_TONES = {"inner_mouth": 0.45, "tongue": 0.6, "teeth": 0.95}
-_LOWER_TEETH = 0.65
+_TONES = {"inner_mouth": 0.6, "tongue": 0.8, "teeth": 1.0}
+_LOWER_TEETH = 0.75
 _PARTS = ("inner_mouth", "teeth", "tongue")
 _SHOWN = 25  # px of open mouth from which a photograph's is used
 

@@ -23,13 +23,13 @@ from reenact.sampling import look_up
 
 _FACING = 0.12
 """Least z of a normal of skin that is taken from the photograph."""
-_BEHIND = 0.0025
-"""Metres that a texel may lie behind what the photograph shows there and still count as seen."""
+_BEHIND, _UNDER = 0.0025, 0.0007
+"""Metres that a texel may lie behind what the photograph shows there and still count as seen: of skin, under lids."""
 _MOUTH = ("inner_mouth", "teeth", "tongue")
 _FOLDED = ("left_eyelid", "right_eyelid", "lips")
 _DARK = 0.12
 _SKIN = (0.80, 0.62, 0.52)
-_WHITE = (0.4, 0.72)
+_WHITE = (0.5, 0.8)
 """How bright teeth are lit: they follow the brightness of the skin, but less than it varies between people."""
 """Least shading that colours are divided by."""
 
@@ -67,12 +67,13 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     layout = UVLayout(asset, size)
     points, normals = rig.photo.points, rig.photo.normals
     depth = _depth(rig)
-    own = _texels(layout, points, normals, depth, float(target.camera.s))
+    eyes = _region(asset, layout, ("left_eye", "right_eye"))
+    reach = float(target.camera.s) * torch.from_numpy(np.where(eyes > 0.5, _UNDER, _BEHIND))
+    own = _texels(layout, points, normals, depth, reach)
     mirror = torch.from_numpy(mirrored(asset))
-    other = _texels(layout, points[mirror], normals[mirror], depth, float(target.camera.s))
+    other = _texels(layout, points[mirror], normals[mirror], depth, reach)
     image = target.image.astype(np.float32)
     mouth = _region(asset, layout, _MOUTH)
-    eyes = _region(asset, layout, ("left_eye", "right_eye"))
     skin = (layout.covered.numpy() > 0) & (mouth < 0.5) & (eyes < 0.5)
 
     shading = _shade(own.normal, target.light)
@@ -116,13 +117,13 @@ def _depth(rig: Rig) -> Float[Tensor, "H W"]:
     return rasterise(rig.photo.points, faces, height, width).depth
 
 
-def _texels(layout: UVLayout, points: Tensor, normals: Tensor, depth: Tensor, scale: float) -> _Texels:
+def _texels(layout: UVLayout, points: Tensor, normals: Tensor, depth: Tensor, reach: Tensor) -> _Texels:
     place, normal = layout.carry(points), layout.carry(normals)
     height, width = depth.shape
     column, row = place[0].long().clamp(0, width - 1), place[1].long().clamp(0, height - 1)
     inside = (place[0] >= 0) & (place[0] < width) & (place[1] >= 0) & (place[1] < height)
     slope = (1 - normal[2].square()).clamp(min=0).sqrt() / normal[2].clamp(min=_FACING)
-    hidden = depth[row, column] - place[2] > _BEHIND * scale + slope
+    hidden = depth[row, column] - place[2] > reach + torch.where(reach > reach.min(), slope, 0.3 * slope)
     facing = ((normal[2] - _FACING) / 0.2).clamp(0, 1)
     seen = facing * (inside & ~hidden & (layout.covered > 0))
     return _Texels(place.numpy(), normal.numpy(), seen.numpy().astype(np.float32))
@@ -146,7 +147,7 @@ def _albedo(asset: HeadAsset, codes: Tensor, size: int) -> Float[np.ndarray, "H 
 
 def _skin_tone(photo: np.ndarray, plain: np.ndarray) -> Float[np.ndarray, "3"]:
     """The middle colour of the skin as photographed, [0, 1]; a common one where none is seen."""
-    return np.median(photo[plain], axis=0) / 255 if plain.any() else np.array(_SKIN)
+    return np.asarray(np.median(photo[plain], axis=0)) / 255 if plain.any() else np.array(_SKIN)
 
 
 def _teeth_light(tone: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
@@ -176,7 +177,7 @@ def _hidden_by(scene: Scene, place: np.ndarray) -> Float[np.ndarray, "H W"]:
 
 def _spread(values: Float[np.ndarray, "H W C"], known: np.ndarray, within: np.ndarray) -> Float[np.ndarray, "H W C"]:
     """Known values, and beyond them their surroundings' means: pull and push over ever smaller maps."""
-    levels = [(values * known[..., None], known.astype(np.float32))]
+    levels: list[tuple[np.ndarray, np.ndarray]] = [(values * known[..., None], known.astype(np.float32))]
     while min(levels[-1][1].shape) > 2:
         value, weight = levels[-1]
         size = (max(1, value.shape[1] // 2), max(1, value.shape[0] // 2))
