@@ -15,7 +15,7 @@ from model.params import FaceParams
 
 _PAIRS = ((61, 67), (62, 66), (63, 65))
 """Inner points of the upper and the lower lip, iBUG."""
-_CLOSED = (-0.002, 0.002)
+_CLOSED = (0.0, 0.002)
 """Between which gap (metres) the lips of a fitted driver touch: a fit is never exact to the millimetre."""
 _PARTS = (0.0005, 0.0025)
 """Metres beyond that gap at which lips are still in contact, and at which they are apart."""

@@ -99,7 +99,7 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     )
     colour += twin[..., None] * skin[..., None] * (across - colour)
     seen = np.where(mouth > 0.5, 0, own.seen).astype(np.float32)
-    seen = cv2.GaussianBlur(seen, (0, 0), 0.7)
+    seen = np.clip(cv2.GaussianBlur(seen, (0, 0), 0.7), 0, 1)
     colour = fill_eyes(asset, layout, colour, photo, own.seen)
     colour += seen[..., None] * (photo - colour)
     covered = layout.covered.numpy() > 0

@@ -9,10 +9,14 @@ region over that of the true video. Beside ours: the photograph standing still, 
 photograph by the driver's landmarks. SSIM is over the frames whose head is turned by at most 15° from the target.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
 
-import argparse
 import sys
+
+sys.path.pop(0)  # this folder: this file has the name of the package that it measures
+
+import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +58,8 @@ class Scores:
     flicker: float
 
     def __str__(self) -> str:
-        return f"landmarks {self.landmarks:5.2f} %  PSNR {self.psnr:5.2f}  SSIM {self.ssim:.3f}  flicker {self.flicker:.2f}"
+        parts = f"landmarks {self.landmarks:5.2f} %", f"PSNR {self.psnr:5.2f}", f"SSIM {self.ssim:.3f}"
+        return "  ".join((*parts, f"flicker {self.flicker:.2f}"))
 
 
 def main() -> int:
@@ -171,7 +176,9 @@ def _turns(track: Track, row: int) -> np.ndarray:
 def _judged(frames, made, turns) -> dict[str, Scores]:
     with open_detector(static=True) as detector:
         truth = [_first(detector.detect(Frame(k, 0.0, frame))) for k, frame in enumerate(frames)]
-        boxes = [None if face is None else _region(face, frame.shape) for face, frame in zip(truth, frames, strict=True)]
+        boxes = [
+            None if face is None else _region(face, frame.shape) for face, frame in zip(truth, frames, strict=True)
+        ]
         result = {}
         for name, pictures in made.items():
             misses, psnr, ssim = [], [], []
@@ -227,7 +234,9 @@ def _needed(face: Detection | None) -> Detection:
 def _sheet(path: Path, frames, made) -> None:
     picked = np.linspace(0, len(frames) - 1, 7).round().astype(int)
     rows = [frames, made["ours"], made["still"], made["warp"]]
-    cells = [[cv2.resize(row[k], (256, round(256 * row[k].shape[0] / row[k].shape[1]))) for k in picked] for row in rows]
+    cells = [
+        [cv2.resize(row[k], (256, round(256 * row[k].shape[0] / row[k].shape[1]))) for k in picked] for row in rows
+    ]
     write_image(path, np.concatenate([np.concatenate(row, axis=1) for row in cells], axis=0))
 
 
