@@ -61,7 +61,7 @@ def offsets(target: Target, head: HeadModel) -> Float[np.ndarray, "V 2"]:
     rows = np.repeat(np.arange(len(corners)), 3)
     count = len(asset.template)
     places = sparse.csr_matrix((share.reshape(-1), (rows, corners.reshape(-1))), (len(corners), count))
-    laplacian = _laplacian(asset.faces, count)
+    laplacian = neighbours(asset.faces, count) - sparse.identity(count)
     weights = sparse.diags(weight)
     system = places.T @ weights @ places + _STIFF * laplacian.T @ laplacian + _HOLD * sparse.identity(count)
     result = splu(system.tocsc()).solve(places.T @ (weights @ miss))
@@ -118,10 +118,10 @@ def _components(faces: Int[np.ndarray, "F 3"], count: int) -> tuple[int, Int[np.
     return connected_components(graph, directed=False)
 
 
-def _laplacian(faces: Int[np.ndarray, "F 3"], count: int) -> sparse.csr_matrix:
-    """The mean of a vertex's neighbours minus itself."""
+def neighbours(faces: Int[np.ndarray, "F 3"], count: int) -> sparse.csr_matrix:
+    """The mean over the vertices at the other ends of a vertex's edges, as a matrix."""
     pairs = edges(torch.from_numpy(faces).long()).numpy()
     i, j = np.concatenate([pairs, pairs[:, ::-1]]).T
     graph = sparse.csr_matrix((np.ones(len(i)), (i, j)), (count, count))
     degree = np.asarray(graph.sum(1))[:, 0].clip(1)
-    return sparse.diags(1 / degree) @ graph - sparse.identity(count)
+    return (sparse.diags(1 / degree) @ graph).tocsr()

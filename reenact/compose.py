@@ -19,6 +19,7 @@ from torch import Tensor
 from model.params import Camera, FaceParams
 from model.raster import rasterise
 from model.shading import sh_shading
+from reenact.align import neighbours
 from reenact.field import Field
 from reenact.kernels import carry, mix_colours, mix_sources, over
 from reenact.matte import Window, look_at
@@ -34,8 +35,10 @@ _FINE = (("lips",), ("left_eyelid",), ("right_eyelid",))
 _CORE = ("nose", "lips", "left_eyelid", "right_eyelid")
 _MARGIN = (0.004, 0.0022)
 """Metres from the eyeball over which lids are its margin, and how far from the eye's edge they are looked up."""
-_RATIO = (0.6, 1.6)
+_RATIO = (0.75, 1.3)
 """How far light may darken or brighten a place: beyond it the model knows less than the photograph."""
+_SMOOTHED = 6
+"""Rounds of averaging with the neighbours of how light changes: a second-order light knows no sharper shadow."""
 _LEAST = 0.15
 
 
@@ -43,7 +46,7 @@ _LEAST = 0.15
 class _OnMesh:
     """Of a box's pixels: what `kernels.carry` gives, the texture (RGB, seen), the ratio of shading by wrinkles."""
 
-    carried: Float[np.ndarray, "h w 8"]
+    carried: Float[np.ndarray, "h w 6"]
     texture: Float[np.ndarray, "h w 4"]
     relief: Float[np.ndarray, "h w"]
 
@@ -77,6 +80,7 @@ class Composer:
         self._own = np.ascontiguousarray(self._window.of(target.image))
         self._fine = [rows for names in _FINE if len(rows := np.flatnonzero(_union(rig, names) > 0.5))]
         self._lids = _lid_margins(rig)
+        self._mean = neighbours(self._faces, len(self._share))
         self._before = _shading(rig.photo.normals, target.light)
 
     @property
@@ -172,7 +176,7 @@ class Composer:
         scale = np.float32(relief.shape[0] / self._texture.shape[0])
         return _OnMesh(carried, texture, look_up(relief, uv * scale))
 
-    def _attributes(self, posed: Posed, params: FaceParams, camera: Camera, opening: float) -> Float[np.ndarray, "V 8"]:
+    def _attributes(self, posed: Posed, params: FaceParams, camera: Camera, opening: float) -> Float[np.ndarray, "V 6"]:
         """Place on the photograph (x, y in the window), share, light and whether inside the mouth, ratio of shading."""
         normals, names = posed.normals, self._rig.head.asset.expression_names
         share = self._share * (1 - self._edge * (1 - _ramp(normals[:, 2].numpy(), 0.05, 0.4)))
@@ -183,7 +187,9 @@ class Composer:
         place = place - np.array([self._window.x0, self._window.y0])
         light = self._mouth.light(posed, opening)
         ratio = (_shading(normals, self._rig.target.light) / self._before).clip(*_RATIO)
-        ratio = 1 + self._relit[:, None] * (ratio - 1)
+        for _ in range(_SMOOTHED):
+            ratio = self._mean @ ratio
+        ratio = 1 + self._relit * (ratio - 1)
         return np.column_stack([place, share, light, self._mouth.inside, ratio]).astype(np.float32)
 
 
@@ -231,6 +237,6 @@ def _ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def _shading(normals: Float[Tensor, "V 3"], light: Float[Tensor, "9 3"]) -> Float[np.ndarray, "V 3"]:
-    """Never so dark that a ratio of two would mean nothing: shadows that the light does not explain are kept."""
-    return sh_shading(normals, light).clamp(min=_LEAST).numpy() + 0.1
+def _shading(normals: Float[Tensor, "V 3"], light: Float[Tensor, "9 3"]) -> Float[np.ndarray, " V"]:
+    """Brightness; never so dark that a ratio of two would mean nothing: shadows it does not explain are kept."""
+    return sh_shading(normals, light).mean(1).clamp(min=_LEAST).numpy() + 0.1

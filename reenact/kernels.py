@@ -59,7 +59,7 @@ def mix_colours(picture, carried, texture, relief, left, top):
 
     Args:
         picture: (H, W, 3) uint8, the photograph's pixels at their sources.
-        carried: (h, w, 8): x, y, share, light inside the mouth, whether inside, ratio of shading (RGB).
+        carried: (h, w, 6): x, y, share, light inside the mouth, whether inside, ratio of shading.
         texture: (h, w, 4) float32: RGB in [0, 255], and how far the photograph shows it.
         relief: (h, w) float32, ratio of shading by wrinkles.
     """
@@ -71,10 +71,10 @@ def mix_colours(picture, carried, texture, relief, left, top):
                 continue
             own = 1.0 - share * (1.0 - texture[r, c, 3])
             light = carried[r, c, 3]
+            ratio = 1.0 + share * (carried[r, c, 5] * relief[r, c] - 1.0)
             # What the photograph shows has its own darkness inside of the mouth already. Light that comes there has
             # been through flesh, or off it: the deeper, the redder.
             for k in range(3):
-                ratio = 1.0 + share * (carried[r, c, 5 + k] * relief[r, c] - 1.0)
                 value = own * picture[top + r, left + c, k]
                 if own < 1.0:
                     value += (1.0 - own) * texture[r, c, k] * light ** (0.75 + 0.25 * k)

@@ -50,6 +50,12 @@ class Lips:
         count = len(_PAIRS)
         return (points[..., :count, 1] - points[..., count:, 1]).mean(-1)
 
+    @torch.no_grad()
+    def line(self, params: FaceParams) -> Float[Tensor, "*batch"]:
+        """Mean height of the rims, metres, head space."""
+        still = replace(params, pose=torch.zeros_like(params.pose), neck=torch.zeros_like(params.neck))
+        return self._rim(still)[..., 1].mean(-1)
+
     def contact(self, driver: FaceParams) -> Float[Tensor, " T"]:
         """How surely the lips of every row touch: 1 at the smallest gap of the clip (if it is small), 0 when apart."""
         gap = self.gap(driver)

@@ -98,7 +98,9 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
         cv2.erode(other.seen * (1 - _hidden_by(scene, other.place)) * skin, np.ones((5, 5))), (0, 0), 2
     )
     colour += twin[..., None] * skin[..., None] * (across - colour)
-    seen = np.where(mouth > 0.5, 0, own.seen).astype(np.float32)
+    # What a nostril or a nose's own side hides is skin too; to look it up beside is better than to invent it.
+    nose = skin & (_region(asset, layout, ("nose",)) > 0.5)
+    seen = np.where(mouth > 0.5, 0, np.maximum(own.seen, nose)).astype(np.float32)
     seen = np.clip(cv2.GaussianBlur(seen, (0, 0), 0.7), 0, 1)
     colour = fill_eyes(asset, layout, colour, photo, own.seen)
     colour += seen[..., None] * (photo - colour)
