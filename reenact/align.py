@@ -124,4 +124,4 @@ def neighbours(faces: Int[np.ndarray, "F 3"], count: int) -> sparse.csr_matrix:
     i, j = np.concatenate([pairs, pairs[:, ::-1]]).T
     graph = sparse.csr_matrix((np.ones(len(i)), (i, j)), (count, count))
     degree = np.asarray(graph.sum(1))[:, 0].clip(1)
-    return (sparse.diags(1 / degree) @ graph).tocsr()
+    return sparse.csr_matrix(sparse.diags(1 / degree) @ graph)

@@ -137,7 +137,7 @@ def _gains(options: Namespace):
 
 def _number(text: str, option: str, *, whole: bool = False) -> float:
     try:
-        value = int(text) if whole else float(text)
+        value = float(int(text)) if whole else float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e6:

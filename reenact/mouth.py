@@ -18,7 +18,7 @@ _OPEN = 0.006
 """Height of the opening, metres, at which the mouth is fully lit."""
 _SHADE = (0.55, 0.003)
 """Light right behind the lips' edges, and metres over which it comes up to full."""
-_TONES = {"inner_mouth": 0.6, "tongue": 0.8, "teeth": 1.2}
+_TONES = {"inner_mouth": 0.6, "tongue": 0.8, "teeth": 1.08}
 _LOWER_TEETH = 0.75
 _PARTS = ("inner_mouth", "teeth", "tongue")
 _SHOWN = 25  # px of open mouth from which a photograph's is used

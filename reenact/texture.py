@@ -110,7 +110,7 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
 
 def mirrored(asset: HeadAsset) -> np.ndarray:
     """The vertex on the other side of each vertex, or the nearest to its place."""
-    return KDTree(asset.template).query(asset.template * np.array([-1, 1, 1]))[1]
+    return np.asarray(KDTree(asset.template).query(asset.template * np.array([-1, 1, 1]))[1])
 
 
 def _depth(rig: Rig) -> Float[Tensor, "H W"]:
@@ -149,7 +149,10 @@ def _albedo(asset: HeadAsset, codes: Tensor, size: int) -> Float[np.ndarray, "H 
 
 def _skin_tone(photo: np.ndarray, plain: np.ndarray) -> Float[np.ndarray, "3"]:
     """The middle colour of the skin as photographed, [0, 1]; a common one where none is seen."""
-    return np.asarray(np.median(photo[plain], axis=0)) / 255 if plain.any() else np.array(_SKIN)
+    if not plain.any():
+        return np.array(_SKIN)
+    middle: Float[np.ndarray, "3"] = np.median(photo[plain], axis=0, keepdims=True)[0] / 255
+    return middle
 
 
 def _teeth_light(tone: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
