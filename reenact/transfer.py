@@ -24,6 +24,7 @@ _TURN = (0.30, 0.55)  # rad: turns from the photograph's pose are followed to th
 _SHIFT = (0.03, 0.06)  # metres, likewise
 _SIZE = 0.12  # most that the head may seem to grow or shrink, logarithm
 _GAZE = 0.6  # rad: how far eyes turn
+_ROOM = 0.2  # least way that is taken to be left from the driver's rest to the most of a unit
 _BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
 
 
@@ -151,7 +152,8 @@ def transfer(
 
     relative
         The target's own expression, jaw and gaze plus the driver's change from the driver's neutral: the shape of the
-        driver's resting face does not spill over. A blink that is whole in the driver is whole in the target.
+        driver's resting face does not spill over. Where units have a range, the way from rest to the most is mapped to
+        the target's; a blink that is whole in the driver is whole in the target.
     absolute
         The driver's expression, jaw and gaze as they are.
 
@@ -170,7 +172,12 @@ def transfer(
         jaw = config.strength * config.gains.jaw * params.jaw
         eyes = config.gains.gaze * params.eyes
     else:
-        expression = target.expression + gains * (params.expression - rest.expression)
+        change = params.expression - rest.expression
+        if asset.expression_range == (0.0, 1.0):
+            # What is already half a smile has half the way to go: the photograph's and the driver's do not add up.
+            room = (1 - target.expression) / (1 - rest.expression).clamp(min=_ROOM)
+            change = torch.where(change > 0, change * room, change)
+        expression = target.expression + gains * change
         for unit in (asset.expression_names.index(name) for name in _BLINKS if name in asset.expression_names):
             expression[:, unit] = _blink(
                 params.expression[:, unit], rest.expression[unit], target.expression[unit], float(gains[unit])
@@ -198,7 +205,7 @@ def main_face(track: Track) -> Track:
 
 def _blink(driver: Tensor, rest: Tensor, own: Tensor, gain: float) -> Tensor:
     """From the target's own lids to shut as the driver's go from rest to shut; open wider in proportion."""
-    room = (1 - rest).clamp(min=0.2)
+    room = (1 - rest).clamp(min=_ROOM)
     closing = ((driver - rest) / room).clamp(max=1)
     opening = (rest - driver) / rest.clamp(min=0.05)
     return torch.where(closing > 0, own + gain * closing * (1 - own), own * (1 - gain * opening.clamp(0, 1)))
