@@ -35,6 +35,8 @@ _FINE = (("lips",), ("left_eyelid",), ("right_eyelid",))
 _CORE = ("nose", "lips", "left_eyelid", "right_eyelid")
 _MARGIN = (0.004, 0.0022)
 """Metres from the eyeball over which lids are its margin, and how far from the eye's edge they are looked up."""
+_FOLD, _VEIL = 0.007, 0.75
+"""Metres from the eyeball to which a lid folds, and how far it takes the texture's colour when it is shut."""
 _RATIO = (0.75, 1.3)
 """How far light may darken or brighten a place: beyond it the model knows less than the photograph."""
 _SMOOTHED = 6
@@ -46,7 +48,7 @@ _LEAST = 0.15
 class _OnMesh:
     """Of a box's pixels: what `kernels.carry` gives, the texture (RGB, seen), the ratio of shading by wrinkles."""
 
-    carried: Float[np.ndarray, "h w 6"]
+    carried: Float[np.ndarray, "h w 7"]
     texture: Float[np.ndarray, "h w 4"]
     relief: Float[np.ndarray, "h w"]
 
@@ -176,13 +178,15 @@ class Composer:
         scale = np.float32(relief.shape[0] / self._texture.shape[0])
         return _OnMesh(carried, texture, look_up(relief, uv * scale))
 
-    def _attributes(self, posed: Posed, params: FaceParams, camera: Camera, opening: float) -> Float[np.ndarray, "V 6"]:
-        """Place on the photograph (x, y in the window), share, light and whether inside the mouth, ratio of shading."""
+    def _attributes(self, posed: Posed, params: FaceParams, camera: Camera, opening: float) -> Float[np.ndarray, "V 7"]:
+        """Place on the photograph (x, y in the window), share, light and whether inside the mouth, ratio, veil."""
         normals, names = posed.normals, self._rig.head.asset.expression_names
         share = self._share * (1 - self._edge * (1 - _ramp(normals[:, 2].numpy(), 0.05, 0.4)))
-        place = self._rig.photo.points[:, :2].numpy()
-        for unit, margin in self._lids:
-            place = place + float(params.expression[names.index(unit)]) * margin
+        place, veil = self._rig.photo.points[:, :2].numpy(), np.zeros(len(share))
+        for unit, margin, lid in self._lids:
+            own, now = (float(p.expression[names.index(unit)]) for p in (self._rig.target.params, params))
+            shut = np.clip((now - own) / max(1 - own, 0.2), 0, 1)
+            place, veil = place + shut * margin, veil + _VEIL * shut * lid
         place = self._mouth.sources(place, posed, params, camera)
         place = place - np.array([self._window.x0, self._window.y0])
         light = self._mouth.light(posed, opening)
@@ -190,13 +194,15 @@ class Composer:
         for _ in range(_SMOOTHED):
             ratio = self._mean @ ratio
         ratio = 1 + self._relit * (ratio - 1)
-        return np.column_stack([place, share, light, self._mouth.inside, ratio]).astype(np.float32)
+        return np.column_stack([place, share, light, self._mouth.inside, ratio, veil]).astype(np.float32)
 
 
-def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"]]]:
-    """By how many pixels the photograph is looked up further from an eye's opening, at the lids' edges, when it shuts.
+def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"], Float[np.ndarray, " V"]]]:
+    """By how many pixels the photograph is looked up further from an eye's opening, at the lids' edges, when it shuts;
+    and where the lid is that was folded away.
 
-    However well lids are aligned, their outermost pixels on the photograph are half the eye's.
+    However well lids are aligned, their outermost pixels on the photograph are half the eye's, and what shows of an
+    open eye's lid is the shadow of its fold.
     """
     asset, points = rig.head.asset, rig.photo.points.numpy()
     scale = float(rig.target.camera.s)
@@ -210,7 +216,8 @@ def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"]]]:
         near = KDTree(asset.template[ball]).query(asset.template)[0]
         weight = np.asarray(lid) * (eye < 0.5) * np.exp(-((near / _MARGIN[0]) ** 2))
         away = np.where(points[:, 1:2] > centre[1], 1.0, -1.0) * np.array([[0.0, 1.0]])
-        result.append((unit, weight[:, None] * away * _MARGIN[1] * scale))
+        folded = np.asarray(lid) * (eye < 0.5) * np.exp(-((near / _FOLD) ** 4))
+        result.append((unit, weight[:, None] * away * _MARGIN[1] * scale, folded))
     return result
 
 

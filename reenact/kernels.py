@@ -59,7 +59,8 @@ def mix_colours(picture, carried, texture, relief, left, top):
 
     Args:
         picture: (H, W, 3) uint8, the photograph's pixels at their sources.
-        carried: (h, w, 6): x, y, share, light inside the mouth, whether inside, ratio of shading.
+        carried: (h, w, 7): x, y, share, light inside the mouth, whether inside, ratio of shading, how far the texture
+            stands in for what the photograph shows.
         texture: (h, w, 4) float32: RGB in [0, 255], and how far the photograph shows it.
         relief: (h, w) float32, ratio of shading by wrinkles.
     """
@@ -69,7 +70,7 @@ def mix_colours(picture, carried, texture, relief, left, top):
             share = carried[r, c, 2]
             if share <= 0:
                 continue
-            own = 1.0 - share * (1.0 - texture[r, c, 3])
+            own = 1.0 - share * (1.0 - texture[r, c, 3] * (1.0 - carried[r, c, 6]))
             light = carried[r, c, 3]
             ratio = 1.0 + share * (carried[r, c, 5] * relief[r, c] - 1.0)
             # What the photograph shows has its own darkness inside of the mouth already. Light that comes there has

@@ -28,6 +28,7 @@ _BEHIND, _UNDER = 0.0025, 0.0007
 _MOUTH = ("inner_mouth", "teeth", "tongue")
 _FOLDED = ("left_eyelid", "right_eyelid", "lips")
 _DARK = 0.12
+_LID_SHADE = 0.1  # lids lie deeper than the skin around
 _SKIN = (0.80, 0.62, 0.52)
 _WHITE = (0.5, 0.8)
 """How bright teeth are lit: they follow the brightness of the skin, but less than it varies between people."""
@@ -82,7 +83,6 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     model = albedo * shading * 255
     # Folded skin: its normals under the fold say nothing of its colour once it is unfolded.
     folded = skin & (_region(asset, layout, _FOLDED) > 0.2)
-    model[folded] = 128
     inside = mouth + eyes > 0.5
     tone = _skin_tone(photo, skin & (own.seen > 0.9) & ~folded)
     model[inside] = 255 * albedo[inside] * _teeth_light(tone)
@@ -91,19 +91,23 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
 
     hides = _hidden_by(scene, own.place)
     plain = own.seen * (1 - hides) * skin
-    ratio = np.log((photo + 4) / (model + 4))
-    spread = _spread(ratio, cv2.erode(plain, np.ones((3, 3), np.uint8)), skin)
-    colour = model * np.exp(spread)
-    twin = cv2.GaussianBlur(
-        cv2.erode(other.seen * (1 - _hidden_by(scene, other.place)) * skin, np.ones((5, 5))), (0, 0), 2
-    )
+    # Lids take the colour of the skin around them, not of lashes, brows and the shadow of their fold.
+    lids = skin * _region(asset, layout, ("left_eyelid", "right_eyelid"))
+    plain = plain * (_part(scene, own.place, Part.EYES, Part.BROWS, Part.GLASSES) < 0.2)
+    plain = plain * (lids < 0.3) * (_region(asset, layout, ("left_brow", "right_brow")) < 0.05)
+    known = cv2.erode(plain, np.ones((3, 3), np.uint8))
+    colour = model * np.exp(_spread(np.log((photo + 4) / (model + 4)), known * ~folded, skin))
+    around = np.exp(_spread(np.log(photo + 4), known, skin)) - 4
+    colour[folded] = (around * (1 - _LID_SHADE * lids[..., None]))[folded]
+    twin = cv2.erode(other.seen * (1 - _hidden_by(scene, other.place)) * skin, np.ones((5, 5), np.uint8))
+    twin = cv2.GaussianBlur(twin, (0, 0), 2) * (1 - lids)
     colour += twin[..., None] * skin[..., None] * (across - colour)
     # What a nostril or a nose's own side hides is skin too; to look it up beside is better than to invent it.
     nose = skin & (_region(asset, layout, ("nose",)) > 0.5)
     seen = np.where(mouth > 0.5, 0, np.maximum(own.seen, nose)).astype(np.float32)
     seen = np.clip(cv2.GaussianBlur(seen, (0, 0), 0.7), 0, 1)
     colour = fill_eyes(asset, layout, colour, photo, own.seen)
-    colour += seen[..., None] * (photo - colour)
+    colour += (seen * (1 - lids))[..., None] * (photo - colour)
     covered = layout.covered.numpy() > 0
     return Texture(_padded(colour, covered), _padded(seen[..., None], covered)[..., 0])
 

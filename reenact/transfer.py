@@ -20,7 +20,7 @@ Transfer = Literal["relative", "absolute"]
 HeadPose = Literal["driver", "target", "none"]
 
 _CALMEST = 0.1  # part of the frames that the neutral face is taken from
-_TURN = (0.30, 0.55)  # rad: turns from the photograph's pose are followed to the first, and never beyond the second
+_TURN = (0.28, 0.42)  # rad: turns from the photograph's pose are followed to the first, and never beyond the second
 _SHIFT = (0.03, 0.06)  # metres, likewise
 _SIZE = 0.12  # most that the head may seem to grow or shrink, logarithm
 _GAZE = 0.6  # rad: how far eyes turn
