@@ -278,7 +278,8 @@ def test_a_photograph_is_moved_by_a_track(tracked, tmp_path, capsys):
     frames = [frame.image for frame in open_video(out)]
     assert len(frames) == FRAMES
     assert frames[0].shape == astronaut().shape
-    assert np.abs(frames[0].astype(int) - astronaut()).mean() < 12  # it is that photograph, moved
+    likeness = [np.corrcoef(frame.reshape(-1), astronaut().reshape(-1))[0, 1] for frame in frames]
+    assert min(likeness) > 0.85  # it is that photograph, moved
     with av.open(str(out)) as container:
         assert "ynthetic" in container.metadata["comment"]
     capsys.readouterr()
