@@ -17,6 +17,7 @@ from tracker.observation import ibug68
 
 _ROOM = 2.5
 """Side of the window over the side of the landmarks' box: what the parser sees well, with room for hair and neck."""
+_ABOVE = 1.3  # as far up as down, times this
 _PARSED = 384  # px, side of what the parser is shown
 
 
@@ -56,13 +57,14 @@ class Scene:
 
 
 def window_of(target: Target) -> Window:
-    """A square about the face, cut off at the picture's edges."""
+    """A box about the face, with more room above for high hair, cut off at the picture's edges."""
     points = ibug68(target.face)
     low, high = points.min(0), points.max(0)
     half = _ROOM * float((high - low).mean()) / 2
     x, y = (low + high) / 2
     width, height = target.size
-    return Window(max(0, int(x - half)), max(0, int(y - half)), min(width, int(x + half)), min(height, int(y + half)))
+    left, top, right, bottom = x - half, y - _ABOVE * half, x + half, y + half
+    return Window(max(0, int(left)), max(0, int(top)), min(width, int(right)), min(height, int(bottom)))
 
 
 def look_at(target: Target) -> Scene:
@@ -77,7 +79,7 @@ def look_at(target: Target) -> Scene:
     # Below the chin nothing moves far; there the parser knows least, and nothing needs to be cut out.
     points = ibug68(target.face)
     chin, tall = points[8, 1] - window.y0, np.ptp(points[:, 1])
-    still = np.clip((np.arange(len(matte)) - chin) / (0.3 * tall) - 1, 0, 1)[:, None]
+    still = np.clip((np.arange(len(matte)) - chin) / (0.25 * tall) - 0.6, 0, 1)[:, None]
     matte = np.maximum(matte, still).astype(np.float32)
     return Scene(window, parts, matte, _background(image, np.maximum(person, matte), radius))
 
