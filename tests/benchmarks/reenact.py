@@ -9,7 +9,6 @@ region over that of the true video. Beside ours: the photograph standing still, 
 photograph by the driver's landmarks. SSIM is over the frames whose head is turned by at most 15° from the target.
 """
 
-# ruff: noqa: E402
 from __future__ import annotations
 
 import sys
