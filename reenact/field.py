@@ -27,6 +27,7 @@ _MEMBRANE, _PLATE = 0.004, 0.15
 _HAIR, _BODY, _EDGE = 0.3, 0.4, 5.0
 _ROUNDS = 6  # of the inversion: the error shrinks with the field's slope to this power
 _DROOP = 0.045  # metres below the chin over which hair lets go of the head
+_REACH = (0.05, 0.1)  # metres from the head over which hair is taken to be somebody else's
 _HANGING = ("neck", "inner_mouth", "teeth", "tongue", "left_eye", "right_eye")
 
 
@@ -52,7 +53,8 @@ class Field:
         chin = self._rest[:, 1].max()
         scale = float(rig.target.camera.s)
         fade = np.clip(1 - (nodes[:, 1] + origin[1] - chin) / (_DROOP * scale), 0, 1)
-        hanging = hanging * fade
+        away = KDTree(self._rest).query(nodes + origin)[0] / scale
+        hanging = hanging * fade * np.clip((_REACH[1] - away) / (_REACH[1] - _REACH[0]), 0, 1)
         hair = np.flatnonzero(hanging > 0.3)
         self._virtual(nodes[hair] + origin, points)
         body = parts[Part.CLOTHES]

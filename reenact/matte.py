@@ -18,6 +18,7 @@ from tracker.observation import ibug68
 _ROOM = 2.5
 """Side of the window over the side of the landmarks' box: what the parser sees well, with room for hair and neck."""
 _ABOVE = 1.3  # as far up as down, times this
+_RIM = (0.03, 0.12)  # parts of the window, from its edge
 _PARSED = 384  # px, side of what the parser is shown
 
 
@@ -80,8 +81,24 @@ def look_at(target: Target) -> Scene:
     points = ibug68(target.face)
     chin, tall = points[8, 1] - window.y0, np.ptp(points[:, 1])
     still = np.clip((np.arange(len(matte)) - chin) / (0.25 * tall) - 0.6, 0, 1)[:, None]
-    matte = np.maximum(matte, still).astype(np.float32)
+    matte = np.maximum(np.maximum(matte, still), _rim(window, target.size)).astype(np.float32)
     return Scene(window, parts, matte, _background(image, np.maximum(person, matte), radius))
+
+
+def _rim(window: Window, size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+    """1 at the window's edges within the picture, 0 further inside: there nothing moves, and nothing is cut out."""
+    width, height = window.size
+    x, y = np.arange(width) / width, np.arange(height)[:, None] / height
+    far = np.full((height, width), np.inf)
+    for inside, distance in (
+        (window.x0 > 0, x),
+        (window.x1 < size[0], 1 - x),
+        (window.y0 > 0, y),
+        (window.y1 < size[1], 1 - y),
+    ):
+        if inside:
+            far = np.minimum(far, distance)
+    return np.clip((_RIM[1] - far) / (_RIM[1] - _RIM[0]), 0, 1)
 
 
 def parse(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "P H W"]:
