@@ -13,13 +13,12 @@ from torch import Tensor
 
 from model.deca import DECA
 from model.head import HeadModel
-from model.io.checkpoints import build_deca, read_checkpoint, shipped_weights
 from model.params import Camera, FaceParams
 from reenact.light import find_light
 from tracker.detect import open_detector
 from tracker.fit import FitConfig
 from tracker.image import read_image, resize
-from tracker.network import Network, network_of, track_photos
+from tracker.network import Network, open_network, track_photos
 from tracker.observation import Detection, Frame
 
 LARGEST = (1920, 1080)
@@ -65,18 +64,8 @@ def open_deca(weights: str, head: HeadModel) -> tuple[DECA, Network] | None:
     Raises:
         ValueError: no such weights, damaged, or of another head.
     """
-    if weights == "none":
-        return None
-    path = weights
-    if weights in ("embedded", "open"):
-        path = shipped_weights(head.asset, "" if weights == "embedded" else weights)
-        if path is None:
-            if weights == "embedded":
-                return None
-            raise ValueError(f"--weights {weights}: no such weights come with the package for head {head.asset.name}")
-    checkpoint = read_checkpoint(path)
-    network = network_of(build_deca(checkpoint, head.asset, MAP, str(path)), checkpoint.errors)
-    return network.deca, network
+    network = open_network(weights, head, uv_size=MAP)
+    return None if network is None else (network.deca, network)
 
 
 def fit_target(
