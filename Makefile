@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml tools/setup.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash tools/setup.sh
 	@rm -f $(VENV)/.ready-* && touch $@
 
-demo: setup      ## track a face and write params.npz and a preview video; VIDEO=path for your own
+demo: setup      ## track a face, and move a photograph by it; VIDEO=path for your own video
 	@$(BIN)/python -m training.demo --out "$(OUT)" $(if $(VIDEO),--video "$(VIDEO)")
 
 test: setup lint ## the checks and the tests

@@ -2,77 +2,245 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import roma
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from model.params import FaceParams
+from model.head import HeadModel
+from model.params import Camera, FaceParams
+from reenact.lips import Lips
 from tracker.track import Track
 
 Transfer = Literal["relative", "absolute"]
+HeadPose = Literal["driver", "target", "none"]
 
 _CALMEST = 0.1  # part of the frames that the neutral face is taken from
+_TURN = (0.28, 0.42)  # rad: turns from the photograph's pose are followed to the first, and never beyond the second
+_SHIFT = (0.03, 0.06)  # metres, likewise
+_SIZE = 0.12  # most that the head may seem to grow or shrink, logarithm
+_GAZE = 0.6  # rad: how far eyes turn
+_ROOM = 0.2  # least way that is taken to be left from the driver's rest to the most of a unit
+_BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
+
+
+@dataclass(frozen=True)
+class Gains:
+    """How much of the driver's change each part takes; 1 is all.
+
+    Attributes:
+        brows, eyes, cheeks, mouth: expression units by their names (nose goes with the cheeks, the tongue with the
+            mouth); a head without names takes the mouth's for all.
+        jaw, gaze: rotations.
+    """
+
+    brows: float = 1.0
+    eyes: float = 1.0
+    cheeks: float = 1.0
+    mouth: float = 1.0
+    jaw: float = 1.0
+    gaze: float = 1.0
+
+    def of_units(self, names: tuple[str, ...], count: int) -> Float[Tensor, " E"]:
+        """One factor per expression unit."""
+        if not names:
+            return torch.full((count,), self.mouth)
+        kinds = {"brow": self.brows, "eye": self.eyes, "cheek": self.cheeks, "nose": self.cheeks, "jaw": self.jaw}
+        return torch.tensor(
+            [next((gain for kind, gain in kinds.items() if name.startswith(kind)), self.mouth) for name in names]
+        )
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """How a driver's motion is put on a target.
+
+    Attributes:
+        mode: see `transfer`.
+        strength: of expression and jaw; 1 is the driver's.
+        gains: by part, besides.
+        contact: whether lips that touch in the driver are made to touch in the target.
+        head: whose head pose: the driver's, the photograph's, or none (facing the camera).
+        damping: part of the driver's head motion that is left out, [0, 1].
+    """
+
+    mode: Transfer = "relative"
+    strength: float = 1.0
+    gains: Gains = field(default_factory=Gains)
+    contact: bool = True
+    head: HeadPose = "driver"
+    damping: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 3:
+            raise ValueError(f"strength must lie in [0, 3], got {self.strength}")
+        if not 0 <= self.damping <= 1:
+            raise ValueError(f"damping must lie in [0, 1], got {self.damping}")
 
 
 @dataclass(frozen=True)
 class Neutral:
-    """A face at rest: expression units, jaw and gaze (axis-angle), and its usual pose."""
+    """A face at rest: expression units, jaw and gaze (axis-angle), and its usual pose, place and size."""
 
-    expression: torch.Tensor
-    jaw: torch.Tensor
-    eyes: torch.Tensor
-    pose: torch.Tensor
+    expression: Float[Tensor, " E"]
+    jaw: Float[Tensor, "3"]
+    eyes: Float[Tensor, "6"]
+    pose: Float[Tensor, "3"]
+    camera: Float[Tensor, "3"]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A target's head, one row per frame of the driver: pose and codes, and the camera that sees it on the photograph.
+
+    Attributes:
+        contact: [0, 1], 1 where the driver's lips touch.
+    """
+
+    params: FaceParams
+    camera: Camera
+    contact: Float[Tensor, " T"]
+
+    def __len__(self) -> int:
+        return len(self.contact)
 
 
 def calibrated_neutral(driver: Track) -> Neutral:
     """The driver at rest: the median over the tenth of the frames in which expression and jaw are least active.
 
-    The first frame is nothing special: a clip may begin in the middle of a word.
+    The first frame is nothing special: a clip may begin in the middle of a word. Pose, place and size are medians over
+    the whole clip, so that the head stays about where the photograph has it.
     """
     params = driver.params()
+    valid = torch.from_numpy(driver.valid)
+    if not valid.any():
+        raise ValueError(f"{driver.video}: the face was seen in no frame")
     activity = params.expression.square().sum(1) + params.jaw.square().sum(1)
-    activity = activity.masked_fill(~torch.from_numpy(driver.valid), torch.inf)
-    calm = activity.argsort(stable=True)[: max(1, round(_CALMEST * int(driver.valid.sum())))]
+    activity = activity.masked_fill(~valid, torch.inf)
+    calm = activity.argsort(stable=True)[: max(1, round(_CALMEST * int(valid.sum())))]
+    seen = valid.nonzero()[:, 0]
     return Neutral(
         expression=params.expression[calm].median(0).values,
         jaw=params.jaw[calm].median(0).values,
-        eyes=params.eyes[calm].median(0).values,
-        pose=roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(params.pose).mean(0))),
+        eyes=params.eyes[seen].median(0).values,
+        pose=roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(params.pose[seen]).mean(0))),
+        camera=torch.from_numpy(np.median(driver.camera[driver.valid], axis=0)).float(),
     )
 
 
-def transfer(driver: Track, target: FaceParams, mode: Transfer, unit_range: tuple[float, float] | None) -> FaceParams:
+def neutral_at(driver: Track, row: int) -> Neutral:
+    """The driver as it is in one row, taken for rest: where that frame itself is the target."""
+    params = driver.params(row)
+    return Neutral(
+        params.expression, params.jaw, params.eyes, params.pose, torch.from_numpy(driver.camera[row]).float()
+    )
+
+
+def transfer(
+    driver: Track,
+    target: FaceParams,
+    camera: Camera,
+    head: HeadModel,
+    config: TransferConfig | None = None,
+    rest: Neutral | None = None,
+) -> Motion:
     """The target's identity with the driver's motion, one row per row of the driver.
 
     relative
-        The target's own expression and jaw plus the driver's change from the driver's neutral: the shape of the
-        driver's resting face does not spill over. The pose is the target's, turned as the driver turns from the usual.
+        The target's own expression, jaw and gaze plus the driver's change from the driver's neutral: the shape of the
+        driver's resting face does not spill over. Where units have a range, the way from rest to the most is mapped to
+        the target's; a blink that is whole in the driver is whole in the target.
     absolute
-        The driver's expression, jaw, gaze and pose as they are.
+        The driver's expression, jaw and gaze as they are.
 
     Args:
         driver: rows of one face.
         target: one head, no batch dimensions.
-        unit_range: limits of the expression coefficients, as `HeadAsset.expression_range`.
+        camera: of the photograph.
+        rest: the driver at rest, where that is known better than from its calmest frames.
     """
-    params = driver.params()
-    shape = target.shape.expand(len(driver), -1)
-    if mode == "absolute":
-        return FaceParams(shape, params.expression, params.pose, params.neck, params.jaw, params.eyes)
-    rest = calibrated_neutral(driver)
-    expression = target.expression + params.expression - rest.expression
-    if unit_range is not None:
-        expression = expression.clamp(*unit_range)
-    turn = roma.rotvec_to_rotmat(params.pose) @ roma.rotvec_to_rotmat(rest.pose).T
-    pose = roma.rotmat_to_rotvec(turn @ roma.rotvec_to_rotmat(target.pose))
-    jaw = target.jaw + params.jaw - rest.jaw
+    config = config or TransferConfig()
+    params, asset = driver.params(), head.asset
+    rest = rest or calibrated_neutral(driver)
+    gains = config.strength * config.gains.of_units(asset.expression_names, len(target.expression))
+    if config.mode == "absolute":
+        expression = gains * params.expression
+        jaw = config.strength * config.gains.jaw * params.jaw
+        eyes = config.gains.gaze * params.eyes
+    else:
+        change = params.expression - rest.expression
+        if asset.expression_range == (0.0, 1.0):
+            # What is already half a smile has half the way to go: the photograph's and the driver's do not add up.
+            room = (1 - target.expression) / (1 - rest.expression).clamp(min=_ROOM)
+            change = torch.where(change > 0, change * room, change)
+        expression = target.expression + gains * change
+        for unit in (asset.expression_names.index(name) for name in _BLINKS if name in asset.expression_names):
+            expression[:, unit] = _blink(
+                params.expression[:, unit], rest.expression[unit], target.expression[unit], float(gains[unit])
+            )
+        jaw = target.jaw + config.strength * config.gains.jaw * (params.jaw - rest.jaw)
+        eyes = target.eyes + config.gains.gaze * (params.eyes - rest.eyes)
+    if asset.expression_range is not None:
+        expression = expression.clamp(*asset.expression_range)
     jaw = torch.cat([jaw[:, :1].clamp(min=0), jaw[:, 1:]], dim=1)  # the mouth does not close further than shut
-    return FaceParams(shape, expression, pose, params.neck, jaw, target.eyes + params.eyes - rest.eyes)
+    pose, moved = _head_motion(driver, params.pose, rest, target, camera, config)
+    shape, still = target.shape.expand(len(driver), -1), torch.zeros(len(driver), 3)
+    result = FaceParams(shape, expression, pose, still, jaw, eyes.clamp(-_GAZE, _GAZE))
+    lips = Lips(head)
+    contact = lips.contact(params)
+    if config.contact:
+        expression, jaw = lips.shut(result, contact)
+        result = replace(result, expression=expression, jaw=jaw)
+    return Motion(result, moved, contact)
 
 
 def main_face(track: Track) -> Track:
     """The rows of the face that is longest on screen."""
     return track.of_face(int(np.min(track.face)))
+
+
+def _blink(driver: Tensor, rest: Tensor, own: Tensor, gain: float) -> Tensor:
+    """From the target's own lids to shut as the driver's go from rest to shut; open wider in proportion."""
+    room = (1 - rest).clamp(min=_ROOM)
+    closing = ((driver - rest) / room).clamp(max=1)
+    opening = (rest - driver) / rest.clamp(min=0.05)
+    return torch.where(closing > 0, own + gain * closing * (1 - own), own * (1 - gain * opening.clamp(0, 1)))
+
+
+def _head_motion(
+    driver: Track, pose: Tensor, rest: Neutral, target: FaceParams, camera: Camera, config: TransferConfig
+) -> tuple[Float[Tensor, "T 3"], Camera]:
+    """Pose and camera of every row."""
+    count = len(driver)
+    own = roma.rotvec_to_rotmat(target.pose)
+    if config.head != "driver":
+        kept = target.pose if config.head == "target" else torch.zeros(3)
+        kept = _nearer(roma.rotvec_to_rotmat(kept), own)
+        return kept.expand(count, 3), Camera(camera.s.expand(count), camera.t.expand(count, 2))
+    turned = roma.rotvec_to_rotmat(pose)
+    if config.mode == "relative":
+        turned = turned @ roma.rotvec_to_rotmat(rest.pose).T @ own
+    follow = 1 - config.damping
+    turn = roma.rotmat_to_rotvec(turned @ own.T)
+    pose = roma.rotmat_to_rotvec(roma.rotvec_to_rotmat(_soft(follow * turn, *_TURN)) @ own)
+    seen = torch.from_numpy(driver.camera).float()
+    shift = _soft(follow * (seen[:, 1:] - rest.camera[1:]) / rest.camera[0], *_SHIFT)
+    grown = (follow * (seen[:, 0] / rest.camera[0]).log()).clamp(-_SIZE, _SIZE).exp()
+    return pose, Camera(camera.s * grown, camera.t + camera.s * shift)
+
+
+def _nearer(rotation: Tensor, own: Tensor) -> Float[Tensor, "3"]:
+    turn = _soft(roma.rotmat_to_rotvec(rotation @ own.T)[None], *_TURN)[0]
+    return roma.rotmat_to_rotvec(roma.rotvec_to_rotmat(turn) @ own)
+
+
+def _soft(vectors: Float[Tensor, "T C"], free: float, most: float) -> Float[Tensor, "T C"]:
+    """Vectors whose length is unchanged up to `free` and never beyond `most`, smoothly."""
+    length = vectors.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    beyond = (length - free).clamp(min=0)
+    held = length.clamp(max=free) + (most - free) * torch.tanh(beyond / (most - free))
+    return vectors * (held / length)

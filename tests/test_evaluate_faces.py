@@ -251,6 +251,10 @@ def test_shards_come_back_in_order_with_their_codes(files: tuple[Path, list], ti
     torch.testing.assert_close(parts[0].labels.face.shape, seen.face.shape[[4, 1]])
     chosen = people_of(faces, 2, 2)
     assert len(chosen) == 4 and len(np.unique(faces.people[chosen])) == 2
+    unseen = faces.people[faces.held_out(0.999)]
+    assert set(faces.people[people_of(faces, 9, 2, 0.999)]) == set(unseen.tolist())
+    with pytest.raises(ValueError, match="raise --held-out"):
+        people_of(faces, 2, 2, 1e-9)
 
 
 @pytest.mark.parametrize(

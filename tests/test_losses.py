@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from training.losses import (
+    broad_displacement,
     code_prior,
     displacement_prior,
     excess_loss,
@@ -183,6 +184,7 @@ def test_every_gradient_by_central_differences() -> None:
         "symmetry": (lambda x: symmetry_loss(x, hidden), leaf(2, 6, 6)),
         "occlusion": (lambda x: soft_occlusion(x).square().sum(), leaf(2, 6, 6)),
         "displacement": (displacement_prior, leaf(2, 6, 6)),
+        "broad": (broad_displacement, leaf(2, 32, 32)),
         "mrf": (lambda x: mrf_loss(TextureFeatures(x, x[..., :2, :2]), wanted), leaf(2, 8, 4, 4)),
     }
     for name, (loss, at) in losses.items():
@@ -202,3 +204,11 @@ def test_searching_pairs_in_parts_is_comparing_them_all() -> None:
     fast = mrf_loss(TextureFeatures(fine, fine), TextureFeatures(target, target)) / 3  # one layer, thrice
     torch.testing.assert_close(fast, slow)
     torch.testing.assert_close(torch.autograd.grad(fast, fine)[0], torch.autograd.grad(slow, fine)[0])
+
+
+def test_broad_displacement_counts_dents_and_not_wrinkles() -> None:
+    constant = torch.full((2, 64, 64), -1e-3)
+    assert broad_displacement(constant).item() == pytest.approx(1.0)
+    stripes = 1e-3 * (torch.arange(64) % 2 * 2 - 1.0)[None, :, None].expand(2, 64, 64)
+    assert broad_displacement(stripes).item() == pytest.approx(0.0, abs=1e-6)
+    assert broad_displacement(stripes + constant).item() == pytest.approx(1.0)

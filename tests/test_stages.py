@@ -20,8 +20,8 @@ from training.networks.identity import IdentityNetwork
 from training.stages import build_stage
 from training.stages.base import Stage
 from training.stages.coarse import render, with_swapped_shapes
-from training.stages.consistency import several, within_subjects
-from training.stages.detail import face_patch
+from training.stages.consistency import agreement_loss, several, within_subjects
+from training.stages.detail import face_patch, local_gain
 from training.stages.pretrain import see
 from training.stages.start import new_deca
 
@@ -452,3 +452,46 @@ def test_half_precision_runs_and_is_near(deca: DECA, batch: Batch) -> None:
             assert all(value.dtype == torch.float32 for value in terms.values())
             values.append(float(torch.stack(list(terms.values())).sum()))
         assert values[1] == pytest.approx(values[0], rel=0.05)
+
+
+# --- agreement
+
+
+def test_agreement_is_the_share_of_the_variance_within_people() -> None:
+    torch.manual_seed(0)
+    people = torch.arange(400).repeat_interleave(2)
+    keys = [str(k) for k in range(800)]
+    persons, noise = torch.randn(400, 6).repeat_interleave(2, 0), torch.randn(800, 6)
+    assert agreement_loss(persons, people, keys).item() == 0
+    assert agreement_loss(noise, people, keys).item() == pytest.approx(1.0, abs=0.1)
+    mixed = agreement_loss(persons + 0.5 * noise, people, keys)
+    assert mixed.item() == pytest.approx(0.25 / 1.25, abs=0.03)
+    torch.testing.assert_close(agreement_loss(7 * (persons + 0.5 * noise) + 3, people, keys), mixed)
+
+
+def test_agreement_leaves_out_single_photographs_and_copies() -> None:
+    torch.manual_seed(0)
+    codes = torch.randn(6, 3, requires_grad=True)
+    people = torch.tensor([0, 0, 1, 2, 2, 3])
+    loss = agreement_loss(codes, people, ["a", "b", "c", "d", "e", "f"])
+    loss.backward()
+    assert codes.grad is not None and (codes.grad[[2, 5]] == 0).all() and (codes.grad[[0, 1, 3, 4]] != 0).all()
+    copies = agreement_loss(codes, people, ["a", "a", "c", "d", "e", "f"])
+    assert copies.item() == 0 and copies.requires_grad
+
+
+# --- local light
+
+
+def test_local_gain_leaves_only_what_is_fine() -> None:
+    torch.manual_seed(0)
+    picture = 0.3 + 0.2 * torch.rand(1, 3, 1, 1) * torch.linspace(1, 2, 48)[None, None, None].expand(1, 3, 48, 48)
+    lit, seen = torch.full((1, 3, 48, 48), 0.8), torch.ones(1, 1, 48, 48)
+    inside = (slice(None), slice(None), slice(4, -4), slice(4, -4))
+    gain = local_gain(lit, picture, seen)
+    torch.testing.assert_close((lit * gain)[inside], picture[inside], atol=2e-3, rtol=0)
+    lines = picture.clone()
+    lines[..., 24, :] *= 0.7  # a wrinkle stays a difference
+    left = (lit * local_gain(lit, lines, seen) - lines).abs()
+    assert left[..., 24, 4:-4].mean() > 5 * left[..., 10, 4:-4].mean()
+    assert (local_gain(lit, picture, torch.zeros_like(seen)) == 1).all()

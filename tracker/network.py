@@ -23,7 +23,7 @@ from tracker.observation import Detection, ibug68
 from tracker.threads import single_threaded
 
 _UV_SIZE = 16
-"""Nothing is drawn here: small maps are quick to make."""
+"""The tracker draws nothing: small maps are quick to make."""
 WHITE = math.sqrt(4 * math.pi)
 """First coefficient of a light that shades everything with 1."""
 
@@ -61,11 +61,12 @@ class Network:
         return self.facts.resolution
 
 
-def open_network(weights: str, head: HeadModel, *, half: bool | None = None) -> Network | None:
+def open_network(weights: str, head: HeadModel, *, half: bool | None = None, uv_size: int = _UV_SIZE) -> Network | None:
     """The network with the weights of `TrackConfig.weights`, on the head's device; None where there is none.
 
     Args:
         half: bfloat16 inside; where the processor has it, if absent.
+        uv_size: texels on a side of DECA's maps, for those who draw with it.
 
     Raises:
         ValueError: no such weights, damaged, or of another head.
@@ -75,7 +76,7 @@ def open_network(weights: str, head: HeadModel, *, half: bool | None = None) -> 
         return None
     checkpoint = read_checkpoint(path)
     with single_threaded():
-        deca = build_deca(checkpoint, head.asset, _UV_SIZE, str(path)).to(head.template.device)
+        deca = build_deca(checkpoint, head.asset, uv_size, str(path)).to(head.template.device)
     network = network_of(deca, checkpoint.errors, half=half)
     return replace(network, facts=replace(network.facts, digest=weights_digest(path)))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -183,6 +183,7 @@ class VideoWriter:
         fps: Hz; the time of frames that are written without one, and the length of the last frame.
         audio_from: a video or sound file.
         crf: H.264's constant rate factor, 0 (lossless) to 51; 18 can hardly be told from the source.
+        metadata: tags of the file, e.g. ``comment``.
 
     Raises:
         ValueError: unknown suffix, or the folder cannot be written to.
@@ -196,6 +197,7 @@ class VideoWriter:
         *,
         audio_from: str | Path | None = None,
         crf: float | int = 18,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
@@ -214,6 +216,7 @@ class VideoWriter:
             str(self._temporary), "w", options={"movflags": "+faststart"}
         )
         try:
+            self._container.metadata.update(metadata or {})
             self._stream = self._add_stream(crf)
             if audio_from is not None:
                 self._audio = AudioCopy.of(Path(audio_from), self._container)

@@ -86,8 +86,11 @@ class LossWeights:
         gaze: regulariser of the eyeballs' rotations; for networks that estimate them. Not in the paper.
         labels: codes against known ones (rendered faces, fits); not in the paper.
         points: where the backbone sees iBUG's points; for backbones that have points. Not in the paper.
+        agreement: spread of a person's shape codes over the photographs of a batch, beside that of all faces in it;
+            where a stage draws several of each. Not in the paper, which only swaps them.
         spots: where it sees its other points, which then are spots of the head's surface; needs known codes. Not in
             the paper.
+        broad: what of the displacement is broader than wrinkles, and is the coarse head's to explain. Not in the paper.
         detail_photometric, mrf, symmetry, displacement, shading: eq. 12 to 15 and the smoothness of the shading.
     """
 
@@ -105,11 +108,13 @@ class LossWeights:
     labels: float = 0.0
     points: float = 0.0
     spots: float = 0.0
+    agreement: float = 0.0
     detail_photometric: float = 2.0
     mrf: float = 0.1
     symmetry: float = 0.005
     displacement: float = 0.005
     shading: float = 0.005
+    broad: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ class StageConfig:
         consistency: whether codes are swapped within each subject (shape in the coarse stage, detail in the detail
             stage) and the losses applied to both halves.
         skin_mask: whether photometric losses count skin only.
+        local_light: whether the detail stage first brings the rendering's colours to the picture's over neighbourhoods.
+            Else what albedo and light miss everywhere hides what wrinkles do here. The paper does not.
         rate: Adam's.
         warmup: steps over which the rate rises to `rate`.
         decay: whether the rate falls to zero along a cosine.
@@ -138,6 +145,7 @@ class StageConfig:
     images: int = 4
     consistency: bool = True
     skin_mask: bool = True
+    local_light: bool = False
     rate: float = 1e-4
     warmup: int = 0
     decay: bool = False

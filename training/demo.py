@@ -1,4 +1,4 @@
-"""The demo: two clips with known answers, or a video of yours, tracked with a preview.
+"""The demo: two clips with known answers, or a video of yours, tracked with a preview; and a photograph that follows.
 
 python -m training.demo [--out out] [--video PATH] [--figure PICTURE.png]
 """
@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from reenact.cli import main as reenact
 from tracker.cli import main as track
 from tracker.command import Parser, run
-from tracker.image import write_image
+from tracker.image import resize, write_image
 from tracker.track import load_track
 from tracker.video import open_video
 from training.clips import load_openhead, write_astronaut, write_openhead
 
+_GIF_SECONDS = 6.0
 _FIGURE_TIMES = {"astronaut": (0.35,), "openhead": (0.31, 0.69)}  # parts of the clips' lengths
 
 
@@ -38,13 +41,15 @@ def _demo(argv: Sequence[str]) -> int:
     except OSError as error:
         raise ValueError(f"--out {out}: cannot be made ({error.strerror})") from None
 
+    photo = _photograph(out)
     if options.video:
-        return _tracked(Path(options.video), out)
+        return _tracked(Path(options.video), out) or _reenacted(photo, Path(options.video), out)
     print("making the clips: a photograph under a moving camera, and the head with known parameters")
     clips = {"astronaut": out / "astronaut.mp4", "openhead": out / "openhead.mp4"}
     write_astronaut(clips["astronaut"])
     write_openhead(clips["openhead"])
     status = max(_tracked(clip, out) for clip in clips.values())
+    status = status or _reenacted(photo, clips["openhead"], out)
     if status == 0:
         _compare(clips["openhead"], out)
         if options.figure:
@@ -55,6 +60,37 @@ def _demo(argv: Sequence[str]) -> int:
 def _tracked(video: Path, out: Path) -> int:
     params, preview = out / f"{video.stem}.params.npz", out / f"{video.stem}.preview.mp4"
     return track([str(video), "--out", str(params), "--preview", str(preview)])
+
+
+def _photograph(out: Path) -> Path:
+    """The astronaut of scikit-image (NASA, public domain), around her face."""
+    from skimage.data import astronaut  # a development dependency, as for the clips
+
+    path = out / "astronaut.png"
+    write_image(path, np.ascontiguousarray(astronaut()[:320, 60:380]))
+    return path
+
+
+def _reenacted(photo: Path, video: Path, out: Path) -> int:
+    """The photograph moved by the clip's face, whose track is there already; and the first seconds as a GIF."""
+    params, result = out / f"{video.stem}.params.npz", out / f"{photo.stem}.as-{video.stem}.mp4"
+    # The track lies beside the video in the demo; a video from elsewhere lends its sound by being the driver itself.
+    driver = params if video.parent == out else video
+    # The head stays: the clip's large moves tear hair that the photograph shows from one side only.
+    still = ["--pose", "none", "--label"]
+    status = reenact(["--target", str(photo), "--driver", str(driver), "--out", str(result), *still])
+    if status == 0:
+        _gif(result, result.with_suffix(".gif"))
+    return status
+
+
+def _gif(video: Path, path: Path) -> None:
+    """Every second picture of the first seconds, small."""
+    with open_video(video) as frames:
+        pictures = [resize(f.image, (256, 256)) for f in frames if f.time < _GIF_SECONDS and f.index % 2 == 0]
+    first, *others = [Image.fromarray(picture).quantize(96) for picture in pictures]
+    first.save(path, save_all=True, append_images=others, duration=80, loop=0)
+    print(f"{path}: its first {_GIF_SECONDS:.0f} seconds")
 
 
 def _compare(clip: Path, out: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, max_pool2d, normalize
+from torch.nn.functional import avg_pool2d, cosine_similarity, max_pool2d, normalize
 
 from training.vgg import TextureFeatures
 
@@ -122,6 +122,16 @@ def soft_occlusion(visible: Float[Tensor, "batch H W"], size: int = 5) -> Float[
 def displacement_prior(displacement: Float[Tensor, "batch H W"]) -> Float[Tensor, ""]:
     """Eq. 15: mean absolute displacement, metres."""
     return displacement.abs().mean()
+
+
+def broad_displacement(displacement: Float[Tensor, "batch h w"]) -> Float[Tensor, ""]:
+    """Mean of |D| after averaging over squares of a sixteenth of the map (about 15 mm of a face), millimetres.
+
+    Not in the paper. Shading tells a dent from dark skin badly, and a displacement that may be broad takes on what is
+    wrong with the coarse shape, albedo and light.
+    """
+    size = displacement.shape[-1] // 16
+    return 1000 * avg_pool2d(displacement[:, None], size, max(size // 2, 1)).abs().mean()
 
 
 def _pair_loss(predicted: Tensor, target: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor:

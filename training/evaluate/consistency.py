@@ -21,7 +21,7 @@ from model.views import composite
 from training.evaluate.batches import open_faces
 from training.evaluate.estimate import Network
 from training.evaluate.looks import Looks, Seen, look_at, mean_of, people_of, photometric_error, see
-from training.evaluate.options import estimators_of, parser_of
+from training.evaluate.options import add_held_out, estimators_of, parser_of
 from training.evaluate.report import Cell, Report, Table
 from training.networks.identity import IdentityNetwork
 from training.networks.load import identity_network
@@ -37,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--photos", type=int, default=4, metavar="N", help="of a person, at most (default: 4)")
     parser.add_argument("--identity", metavar="PATH", help="a face-recognition network that judges renders")
     parser.add_argument("--seed", type=int, default=0, help="of who swaps with whom (default: 0)")
+    add_held_out(parser)
     options = parser.parse(argv)
     if options.people < 2 or options.photos < 2:
         raise ValueError("--people and --photos must be at least 2")
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     networks = [estimator for estimator in estimators_of(options) if isinstance(estimator, Network)]
     judge = identity_network(options.identity)[0] if options.identity else None
     faces = open_faces(options.shards, networks[0].head.asset.name)
-    chosen = people_of(faces, options.people, options.photos)
+    chosen = people_of(faces, options.people, options.photos, options.held_out)
     report = Report("consistency", options.out)
     people = len(np.unique(faces.people[chosen]))
     report.note("faces", len(chosen), f"{len(chosen)} photographs of {people} people")

@@ -22,7 +22,7 @@ from model.uv import sample
 from training.evaluate.batches import open_faces
 from training.evaluate.estimate import Network
 from training.evaluate.looks import Seen, look_at, mean_of, people_of, photometric_error, see
-from training.evaluate.options import estimators_of, parser_of
+from training.evaluate.options import add_held_out, estimators_of, parser_of
 from training.evaluate.regions import wrinkle_regions
 from training.evaluate.report import Cell, Report, Table
 
@@ -51,13 +51,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--weights", action="append", required=True, metavar="PATH", help="may be given repeatedly")
     parser.add_argument("--people", type=int, default=40, metavar="N", help="at most (default: 40)")
     parser.add_argument("--photos", type=int, default=6, metavar="N", help="of a person, at most (default: 6)")
+    add_held_out(parser)
     options = parser.parse(argv)
     if options.people < 2 or options.photos < 2:
         raise ValueError("--people and --photos must be at least 2")
     options.fit = False
     networks = [estimator for estimator in estimators_of(options) if isinstance(estimator, Network)]
     faces = open_faces(options.shards, networks[0].head.asset.name)
-    chosen = people_of(faces, options.people, options.photos)
+    chosen = people_of(faces, options.people, options.photos, options.held_out)
     report = Report("detail", options.out)
     report.note("faces", len(chosen), f"{len(chosen)} photographs of {len(np.unique(faces.people[chosen]))} people")
     for network in networks:

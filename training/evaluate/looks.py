@@ -87,21 +87,23 @@ def rows_of(record, index):
     return type(record)(**{f.name: getattr(record, f.name)[index] for f in fields(record)})
 
 
-def people_of(faces: Faces, people: int, photos: int) -> Int[np.ndarray, "N"]:
+def people_of(faces: Faces, people: int, photos: int, held_out: float = 0.0) -> Int[np.ndarray, "N"]:
     """Rows of several photographs of several people, those of a person together, spread over all people.
 
     Args:
         people, photos: at most.
+        held_out: only people that training with this share of `DataConfig.held_out` never saw; 0 takes all.
 
     Raises:
         ValueError: fewer than two people with two photographs.
     """
-    numbers, counts = np.unique(faces.people, return_counts=True)
+    taken = faces.held_out(held_out) if held_out else np.ones(len(faces.people), bool)
+    numbers, counts = np.unique(faces.people[taken], return_counts=True)
     several = numbers[counts >= 2]
     if len(several) < 2:
         raise ValueError(
             f"{len(several)} people with two photographs in these shards, need two; identities come from the folders "
-            "of python -m training.prepare, one a person"
+            "of python -m training.prepare, one a person" + (", or raise --held-out" if held_out else "")
         )
     chosen = several[np.unique(np.linspace(0, len(several) - 1, people).round().astype(int))]
     rows = []

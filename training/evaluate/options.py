@@ -27,6 +27,17 @@ def add_estimators(parser: Parser, mean: bool = True) -> None:
         parser.add_argument("--mean", action="store_true", help="the mean head, to compare with")
 
 
+def add_held_out(parser: Parser) -> None:
+    """Option --held-out."""
+    parser.add_argument(
+        "--held-out",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="only people that training with data.held_out SHARE never saw (default: all)",
+    )
+
+
 def estimators_of(options: Namespace, others: bool = False) -> list[Estimator]:
     """What the options name.
 

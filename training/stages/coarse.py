@@ -17,7 +17,7 @@ from training.config import TrainConfig
 from training.data.sample import Batch
 from training.losses import identity_loss, photometric_loss
 from training.networks.load import identity_network
-from training.stages.consistency import several, within_subjects
+from training.stages.consistency import agreement_loss, several, within_subjects
 from training.stages.pretrain import CoarseLearning, see
 from training.stages.terms import landmark_losses, weighted
 
@@ -56,6 +56,9 @@ class CoarseStage(CoarseLearning):
             order = within_subjects(batch.identity, generator)
             codes, seen = with_swapped_shapes(own, order), twice(batch)
         terms = weighted(self.weights, landmark_losses(self.project(codes), seen)) | self.code_terms(own, batch)
+        if self.weights.agreement != 0 and self.settings.images > 1:
+            loss = agreement_loss(own.face.shape, batch.identity, batch.keys)
+            terms["agreement"] = self.weights.agreement * loss
         if self.weights.photometric != 0 or self.identity is not None:
             surface = see(self.deca, codes, batch.images.shape[-1])
             terms |= self._picture_terms(surface, codes, seen, len(batch.images))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 from torch.nn.functional import interpolate as resize
 
 from model.deca import DECA, CoarseCodes
@@ -19,6 +20,7 @@ from model.views import composite, shading_view
 from training.config import TrainConfig
 from training.data.sample import Batch
 from training.losses import (
+    broad_displacement,
     displacement_prior,
     mrf_loss,
     photometric_loss,
@@ -117,6 +119,8 @@ class DetailStage(Stage):
         visible, colour = (self._patched(value) for value in (coarse.visible, coarse.colour))
         lit = self._patched(albedo * shading)
         target, seen = colour.repeat(halves, 1, 1, 1), visible.repeat(halves, 1, 1, 1)
+        if self.settings.local_light:
+            lit = lit * local_gain(lit, target, seen)
 
         def mrf() -> Tensor:
             assert self.texture is not None
@@ -137,6 +141,7 @@ class DetailStage(Stage):
             "mrf": mrf,
             "symmetry": symmetry,
             "displacement": lambda: displacement_prior(displacement),
+            "broad": lambda: broad_displacement(displacement),
             "shading": lambda: shading_smoothness_loss(self._patched(shading)),
         }
         return weighted(weights, losses)
@@ -197,6 +202,21 @@ def face_patch(deca: DECA) -> tuple[int, int, int, int]:
     side = max(high - low for low, high in bounds)
     starts = [min(max((low + high - side) // 2, 0), size - side) for low, high in bounds]
     return starts[0], starts[0] + side, starts[1], starts[1] + side
+
+
+def local_gain(
+    lit: Float[Tensor, "faces 3 h w"], picture: Float[Tensor, "faces 3 h w"], seen: Float[Tensor, "faces 1 h w"]
+) -> Float[Tensor, "faces 3 h w"]:
+    """By what a rendering is multiplied to have a picture's colours over squares of a twelfth of the map, where it is
+    seen; 1 where nothing is seen nearby, and within [1/3, 3]."""
+    size = lit.shape[-1] // 24 * 2 + 1
+
+    def mean(values: Tensor) -> Tensor:
+        return avg_pool2d(values * seen, size, 1, size // 2)
+
+    near = mean(torch.ones_like(seen)) > 1e-3
+    gain = (mean(picture) / mean(lit).clamp(min=1e-4)).clamp(1 / 3, 3)
+    return torch.where(near, gain, torch.ones_like(gain))
 
 
 def _sized(maps: Tensor, size: int) -> Tensor:

@@ -1,0 +1,96 @@
+"""A target's head, aligned with its photograph, in any pose: where its vertices lie in the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from model.camera import project_with_depth
+from model.head import HeadModel
+from model.mesh import Mesh, vertex_normals
+from model.params import Camera, FaceParams
+from reenact.align import offsets
+from reenact.lips import Lips
+from reenact.target import Target
+
+_FRONT = 0.008
+"""Metres from the middle that count as front teeth."""
+_UPPER, _LOWER = 0.0035, 0.0045
+"""Metres below the line of the lips at which upper teeth end and lower ones begin."""
+_LIDS = (("eyeBlinkLeft", "left_eyelid"), ("eyeBlinkRight", "right_eyelid"))
+
+
+@dataclass(frozen=True)
+class Posed:
+    """Heads in the picture.
+
+    Attributes:
+        points: x, y, depth of the vertices, px, larger is nearer.
+        mesh: metres, camera axes, without the alignment.
+        normals: unit, camera axes.
+    """
+
+    points: Float[Tensor, "*batch V 3"]
+    mesh: Mesh
+    normals: Float[Tensor, "*batch V 3"]
+
+
+def _teeth_shift(head: HeadModel, params: FaceParams) -> Float[Tensor, " V"]:
+    """Metres by which teeth go up, so that they lie as behind most lips: the upper ones end a little below the line
+    where the lips meet, and the lower ones begin a little further below it."""
+    regions, jaw = head.asset.regions, head.asset.weights[:, 2]
+    result = torch.zeros(len(jaw))
+    if "teeth" not in regions:
+        return result
+    still = head.neutral()
+    with torch.no_grad():
+        rest = head(replace(still, shape=params.shape))
+        line = Lips(head).line(replace(still, shape=params.shape))
+    teeth = regions["teeth"] > 0.5
+    front = teeth & (np.abs(head.asset.template[:, 0]) < _FRONT)
+    for rows, edge, below in ((jaw <= 0.5, torch.amin, _UPPER), (jaw > 0.5, torch.amax, _LOWER)):
+        some = torch.from_numpy(np.flatnonzero(front & rows))
+        if len(some):
+            result[torch.from_numpy(teeth & rows)] = line - below - edge(rest[some, 1], dim=0)
+    return result
+
+
+class Rig:
+    """Poses a target's head so that in the photograph's own pose its features lie on the photograph's.
+
+    Attributes:
+        photo: the head as the photograph shows it.
+    """
+
+    def __init__(self, target: Target, head: HeadModel) -> None:
+        self.head, self.target = head, target
+        shift = torch.from_numpy(offsets(target, head)) / target.camera.s
+        flat = torch.stack([shift[:, 0], -shift[:, 1], torch.zeros(len(shift))], 1)
+        self._shift = flat @ roma.rotvec_to_rotmat(target.params.pose)  # head space
+        self._shift[:, 1] += _teeth_shift(head, target.params)
+        names, regions = head.asset.expression_names, head.asset.regions
+        self._lids = [
+            (names.index(unit), torch.from_numpy(np.asarray(regions[lid], np.float32)))
+            for unit, lid in _LIDS
+            if unit in names and lid in regions
+        ]
+        self.photo = self.posed(target.params, target.camera)
+
+    @torch.no_grad()
+    def posed(self, params: FaceParams, camera: Camera) -> Posed:
+        """Any batch of heads."""
+        mesh = self.head.mesh(params)
+        shift = self._shift.expand(mesh.vertices.shape)
+        for unit, lid in self._lids:
+            # Lids that are shut must meet, however far the photograph's open ones were from the fitted ones.
+            own = self.target.params.expression[unit]
+            shut = ((params.expression[..., unit] - own) / (1 - own).clamp(min=0.2)).clamp(0, 1)
+            shift = shift * (1 - shut[..., None, None] * lid[:, None])
+        turned = shift @ roma.rotvec_to_rotmat(params.pose).mT
+        points = project_with_depth(camera, mesh.vertices + turned)
+        return Posed(points, mesh, vertex_normals(mesh))
