@@ -100,7 +100,8 @@ class Session:
 class Encoders:
     """The processes with the network: as many as there is room for, also when machines come or leave.
 
-    Those whose machine leaves are started again elsewhere by Ray, and what they were asked is asked again.
+    Those whose machine leaves are started again elsewhere by Ray; what they were asked is asked again by
+    `tracker.cluster_tasks.RemoteEyes`.
     """
 
     def __init__(self, config: ClusterConfig, session: Session, kit: Any) -> None:
@@ -111,12 +112,16 @@ class Encoders:
 
     def adjust(self) -> None:
         """Start what is lacking; let go of what is too much, which ends when the work that uses it is done."""
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        for number, where in enumerate(self._where):
+            if isinstance(where, str) and where not in alive:  # it is started elsewhere, and says where once it is
+                self._where[number] = self._handles[number].where.remote()
         gpus = ray.cluster_resources().get("GPU", 0.0)
         processors = self._session.processors
         wanted = math.floor(gpus / self._config.gpu) if gpus else processors
         wanted = max(1, min(self._config.encoders, _MOST_EACH * processors) or wanted)
         options: dict[str, Any] = {"num_cpus": _ENCODER_CPUS, "num_gpus": self._config.gpu if gpus else 0}
-        options |= {"max_restarts": -1, "max_task_retries": self._config.retries, "scheduling_strategy": "SPREAD"}
+        options |= {"max_restarts": -1, "max_task_retries": 1, "scheduling_strategy": "SPREAD"}
         while len(self._handles) < wanted:
             handle = self._process.options(**options).remote(self._kit)
             self._handles.append(handle)

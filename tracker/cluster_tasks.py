@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import ray
+import ray.exceptions
 import torch
 from jaxtyping import UInt8
 from threadpoolctl import threadpool_limits
@@ -26,7 +27,7 @@ from model.io.assets import load_head
 from tracker import work
 from tracker.chunks import Chunk, Spent, look
 from tracker.config import TrackConfig
-from tracker.encode import Crops, Encoder
+from tracker.encode import Crops, Encoder, Pending
 from tracker.finish import finish_track
 from tracker.inputs import Job
 from tracker.merge import Merger
@@ -37,6 +38,9 @@ from tracker.storage import local_copy
 from tracker.track import load_track
 from tracker.video import open_video
 from tracker.work import Outcome, Survey
+
+_PAUSE = 3.5
+"""Seconds before a lost batch is asked again; the square of it before the next time, and so on."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,12 @@ class Kit:
         files = {name: path.read_bytes() for name, path in named.items() if path.is_file()}
         whole = {name: str(path.absolute()) for name, path in named.items() if path.exists()}  # FLAME's is a folder
         return Kit(replace(settings, **whole), files, network)
+
+    def eyes(self, encoders: Sequence[tuple[str, Any]], first: int) -> RemoteEyes | None:
+        """The network, as a task sees it; None without one. Arguments as of `RemoteEyes`."""
+        if self.network is None:
+            return None
+        return RemoteEyes(encoders, self.network.resolution, first, self.settings.cluster.retries)
 
     def config(self) -> TrackConfig:
         """The settings, with files that are on this machine."""
@@ -106,7 +116,7 @@ def look_at(job: Job, todo: Survey, chunk: Chunk, kit: Kit, encoders: Sequence[t
     with _quietly(1):
         try:
             config = kit.config()
-            eyes = RemoteEyes(encoders, kit.network.resolution, chunk.number) if kit.network else None
+            eyes = kit.eyes(encoders, chunk.number)
             device = "cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu"
             as_ibug68 = only_ibug68(config, load_head(config.head))
             with (
@@ -146,7 +156,7 @@ def finish(
                         merger.push(seen)
                 if missing:
                     return Missing(missing)
-                eyes = RemoteEyes(encoders, kit.network.resolution, 0) if kit.network else None
+                eyes = kit.eyes(encoders, 0)
                 gathered = merger.finish(eyes, config.faces if isinstance(config.faces, int) else None)
                 if not gathered.faces:
                     todo.store.discard()
@@ -189,35 +199,61 @@ class EncoderProcess:
 class RemoteEyes:
     """The encoders as a task sees them: batches go to all in turn, to those of this machine if there are any.
 
-    Answers are awaited through futures: a task that waits in `ray.get` is counted as idle, and Ray would start another
-    one beside it.
+    A batch whose process is lost is asked again, of any process, and each time after a longer pause: until a cluster
+    knows that a machine has left, and has started its processes elsewhere, most of a minute may pass.
 
     Args:
         first: which of them has the first batch, so that tasks do not all begin with the same.
+        retries: how often a batch is asked again.
     """
 
-    def __init__(self, encoders: Sequence[tuple[str, Any]], resolution: int, first: int) -> None:
-        here = [handle for node, handle in encoders if node == _node()]
-        self._handles = here or [handle for _, handle in encoders]
+    def __init__(self, encoders: Sequence[tuple[str, Any]], resolution: int, first: int, retries: int) -> None:
+        self._all = [handle for _, handle in encoders]
+        self._here = [handle for node, handle in encoders if node == _node()] or self._all
         self._next = first
         self._resolution = resolution
+        self._retries = retries
 
     @property
     def resolution(self) -> int:
         """Side of the network's pictures, px."""
         return self._resolution
 
-    def coarse(self, crops: Crops):
+    def coarse(self, crops: Crops) -> Pending[FaceCodes]:
         """As `Encoder.coarse`; the answer is pending."""
-        return self._turn().coarse.remote(crops).future()
+        return self._asked("coarse", crops)
 
-    def detail(self, images: UInt8[np.ndarray, "B S S 3"]):
+    def detail(self, images: UInt8[np.ndarray, "B S S 3"]) -> Pending[np.ndarray]:
         """As `Encoder.detail`; the answer is pending."""
-        return self._turn().detail.remote(images).future()
+        return self._asked("detail", images)
 
-    def _turn(self):
-        self._next += 1
-        return self._handles[self._next % len(self._handles)]
+    def _asked(self, method: str, what: object) -> Pending:
+        def ask(handles: Sequence[Any]) -> Pending:
+            self._next += 1
+            return getattr(handles[self._next % len(handles)], method).remote(what).future()
+
+        return _Answer(ask(self._here), lambda: ask(self._all), self._retries)
+
+
+class _Answer:
+    """What a process will say; if that is lost, what another one says.
+
+    Awaited through futures: a task that waits in `ray.get` is counted as idle, and Ray would start another beside it.
+    """
+
+    def __init__(self, pending: Pending, again: Callable[[], Pending], retries: int) -> None:
+        self._pending, self._again, self._retries = pending, again, retries
+
+    def result(self) -> Any:
+        for number in range(self._retries):
+            try:
+                return self._pending.result()
+            except ray.exceptions.RayTaskError:  # it was not lost: it raised
+                raise
+            except ray.exceptions.RayError:
+                time.sleep(_PAUSE ** (number + 1))
+                self._pending = self._again()
+        return self._pending.result()
 
 
 def _node() -> str:
