@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from jaxtyping import Float
 from tracker.export.files import written
 from tracker.export.rig import JOINT_NAMES, Rig
 from tracker.export.scene import Scene
-from tracker.export.surface import Maps, Split, normals_of, tangents_of
+from tracker.export.surface import Dressed, Split, normals_of, tangents_of
 from tracker.image import encode_image
 
 _FLOAT, _UINT, _USHORT = 5126, 5125, 5123
@@ -30,15 +29,6 @@ _MOVED = 1e-8
 """Metres from which a vertex counts as moved by a morph target."""
 _STILL = 1e-7
 """Change of a curve, in its unit, below which it is left out."""
-
-
-@dataclass(frozen=True)
-class Dressed:
-    """A rig and what its surface looks like; `maps` is None for a head without texture coordinates."""
-
-    rig: Rig
-    split: Split
-    maps: Maps | None
 
 
 def write_gltf(path: Path, heads: Sequence[Dressed], scene: Scene, copyright: str = "") -> None:
@@ -163,19 +153,18 @@ def _mesh(file: _File, head: Dressed) -> int:
     weights = np.take_along_axis(rig.skin, order, axis=1).astype(np.float64)
     weights /= weights.sum(1, keepdims=True)
     order = np.where(weights > 0, order, 0)  # a joint without weight is named 0
-    weights = _sum_to_one(weights)
     attributes = {
         "POSITION": file.accessor(_f32(points), target=_ARRAY, limits=True),
         "NORMAL": file.accessor(_f32(normals), target=_ARRAY),
         "JOINTS_0": file.accessor(order[split.source].astype(np.uint16), target=_ARRAY),
-        "WEIGHTS_0": file.accessor(weights[split.source], target=_ARRAY),
+        "WEIGHTS_0": file.accessor(_sum_to_one(weights)[split.source], target=_ARRAY),
     }
     primitive: dict[str, Any] = {"material": _material(file, head)}
     if head.maps is not None:
         uv = np.stack([split.uv[:, 0], 1 - split.uv[:, 1]], axis=1)  # glTF's v runs down
         attributes["TEXCOORD_0"] = file.accessor(_f32(uv), target=_ARRAY)
         if head.maps.normal is not None:
-            attributes["TANGENT"] = file.accessor(_unit_tangents(tangents_of(points, normals, split)), target=_ARRAY)
+            attributes["TANGENT"] = file.accessor(_f32(tangents_of(points, normals, split)), target=_ARRAY)
     small = split.faces.max() < 65535
     primitive |= {
         "attributes": attributes,
@@ -218,7 +207,7 @@ def _material(file: _File, head: Dressed) -> int:
         surface |= {"metallicFactor": 1.0, "roughnessFactor": 1.0}
         surface["baseColorTexture"] = {"index": _texture(file, f"{head.rig.name}_albedo", head.maps.colour)}
         rough = _texture(file, f"{head.rig.name}_roughness", head.maps.rough)
-        surface["metallicRoughnessTexture"] = {"index": rough}
+        surface["metallicRoughnessTexture"] = material["occlusionTexture"] = {"index": rough}
         if head.maps.normal is not None:
             material["normalTexture"] = {"index": _texture(file, f"{head.rig.name}_normal", head.maps.normal)}
     return file.add("materials", material)
@@ -286,10 +275,6 @@ def _sum_to_one(weights: np.ndarray) -> Float[np.ndarray, "V 4"]:
     w = weights.astype(np.float32)
     w[:, 0] = 1 - w[:, 1:].sum(1)
     return w
-
-
-def _unit_tangents(tangents: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
-    return tangents.astype(np.float32)
 
 
 def _f32(values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from model.deca import DECA
 from model.mesh import Mesh, vertex_normals
 from model.shading import albedo_texture
 from model.uv import UVLayout
+from tracker.export.rig import Rig
 from tracker.track import Track
 
 _ROUGHNESS = {
@@ -26,6 +27,10 @@ _ROUGHNESS = {
     "right_eye": 0.12,
 }
 """Of the parts of a head; the last ones win. Skin is rough, what is wet is not."""
+_OPEN = {"inner_mouth": 0.35, "tongue": 0.5, "teeth": 0.75}
+"""How much of the light around reaches the inside of the mouth."""
+_STEEPEST = 0.75
+"""Sine of the largest angle between a detailed normal and the smooth one: in folds, more would only sparkle."""
 _GREY = 180 / 255
 
 
@@ -50,13 +55,23 @@ class Maps:
 
     Attributes:
         colour: sRGB.
-        rough: green is the roughness, blue the metalness (none), red unused (1): glTF's packing.
+        rough: red is how much of the surrounding light arrives, green the roughness, blue the metalness (none): glTF's
+            packing.
         normal: tangent space, x to +u, y to +v, 8 bits each; None where the track has no detail.
     """
 
     colour: UInt8[np.ndarray, "H W 3"]
     rough: UInt8[np.ndarray, "h w 3"]
     normal: UInt8[np.ndarray, "n n 3"] | None = None
+
+
+@dataclass(frozen=True)
+class Dressed:
+    """A rig and what its surface looks like; `maps` is None for a head without texture coordinates."""
+
+    rig: Rig
+    split: Split
+    maps: Maps | None
 
 
 def split_seams(asset: HeadAsset) -> Split:
@@ -123,14 +138,19 @@ def maps_of(
         texture = _albedo(track, asset)
         if texture.shape[:2] == covered.shape:
             texture = _spread(texture, covered)
-    rough = np.full((*covered.shape, 1), _ROUGHNESS["skin"])
-    for name, value in _ROUGHNESS.items():
-        if name in asset.regions:
-            mask = layout.carry(torch.from_numpy(asset.regions[name].astype(np.float32))[:, None])[0].numpy()[..., None]
-            rough += mask * (value - rough)
-    rough = np.concatenate([np.ones_like(rough), rough, np.zeros_like(rough)], axis=2)
+    rough = np.stack([_painted(asset, layout, parts) for parts in (_OPEN, _ROUGHNESS)] + [np.zeros(covered.shape)], -1)
     normal = None if deca is None or track.detail is None else _normal_map(track, asset, deca)
     return Maps(texture, _spread(_bytes(rough), covered), normal)
+
+
+def _painted(asset: HeadAsset, layout: UVLayout, parts: dict[str, float]) -> Float[np.ndarray, "h w"]:
+    """Values of the parts of a head over the map: those of skin, or 1, where no part is named."""
+    values = np.full((layout.size, layout.size), parts.get("skin", 1.0))
+    for name, value in parts.items():
+        if name in asset.regions:
+            mask = layout.carry(torch.from_numpy(asset.regions[name].astype(np.float32))[:, None])[0].numpy()
+            values += mask * (value - values)
+    return values
 
 
 def _albedo(track: Track, asset: HeadAsset) -> UInt8[np.ndarray, "H W 3"]:
@@ -164,6 +184,9 @@ def _normal_map(track: Track, asset: HeadAsset, deca: DECA) -> UInt8[np.ndarray,
     covered = layout.covered.numpy() > 0.5
     local[~covered] = (0.0, 0.0, 1.0)
     local /= np.maximum(np.linalg.norm(local, axis=-1, keepdims=True), 1e-6)
+    tilt = np.linalg.norm(local[..., :2], axis=-1, keepdims=True)
+    local[..., :2] *= np.minimum(1, _STEEPEST / np.maximum(tilt, 1e-6))
+    local[..., 2] = np.sqrt(np.maximum(1 - np.square(local[..., :2]).sum(-1), 0))
     return _spread(_bytes(local / 2 + 0.5), covered)
 
 
