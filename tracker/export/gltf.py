@@ -86,19 +86,22 @@ class _File:
         entry = _described(values, limits)
         return self.add("accessors", entry | {"bufferView": self.view(np.ascontiguousarray(values).tobytes(), target)})
 
-    def sparse(self, values: np.ndarray, moved: np.ndarray, index_view: int, index_type: int, limits: bool) -> int:
-        """Float vectors that are zero but for the rows `moved`, whose indices lie in `index_view`."""
-        entry = _described(values, limits)
-        if len(moved) > 0.7 * len(values):
-            return self.accessor(values, target=_ARRAY, limits=limits)
-        if len(moved):
-            entry["sparse"] = {
+    def offsets(self, arrays: Sequence[np.ndarray]) -> list[int]:
+        """Float vectors, parallel to each other, that are zero in many rows: only the others are stored."""
+        moved = np.flatnonzero(np.any([(values != 0).any(1) for values in arrays], axis=0))
+        if not 0 < len(moved) < 0.7 * len(arrays[0]):
+            return [self.accessor(values, target=_ARRAY, limits=True) for values in arrays]
+        small = len(arrays[0]) <= 65535
+        rows = self.view(moved.astype(np.uint16 if small else np.uint32).tobytes())
+        found = []
+        for values in arrays:
+            sparse = {
                 "count": len(moved),
-                "indices": {"bufferView": index_view, "componentType": index_type},
+                "indices": {"bufferView": rows, "componentType": _USHORT if small else _UINT},
                 "values": {"bufferView": self.view(np.ascontiguousarray(values[moved]).tobytes())},
             }
-            return self.add("accessors", entry)
-        return self.accessor(values, target=_ARRAY, limits=limits)
+            found.append(self.add("accessors", _described(values, True) | {"sparse": sparse}))
+        return found
 
     def bytes(self) -> bytes:
         """The file: a header of 12 bytes, the chunk of JSON and the chunk of the buffer."""
@@ -188,14 +191,7 @@ def _target(file: _File, head: Dressed, shape: Float[np.ndarray, "V 3"], normals
     offset, turn = _f32(shape[head.split.source]), _f32(moved_normals - normals)
     offset[np.abs(offset).max(axis=1) < _MOVED] = 0
     turn[np.abs(turn).max(axis=1) < 1e-4] = 0
-    moved = np.flatnonzero((offset != 0).any(1) | (turn != 0).any(1))
-    small = len(offset) <= 65535
-    view = file.view(moved.astype(np.uint16 if small else np.uint32).tobytes()) if len(moved) else -1
-    kind = _USHORT if small else _UINT
-    return {
-        "POSITION": file.sparse(offset, moved, view, kind, True),
-        "NORMAL": file.sparse(turn, moved, view, kind, False),
-    }
+    return dict(zip(("POSITION", "NORMAL"), file.offsets([offset, turn]), strict=True))
 
 
 def _material(file: _File, head: Dressed) -> int:
@@ -230,9 +226,9 @@ def _animate(
         samplers.append({"input": time, "output": output, "interpolation": "LINEAR"})
         channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": path}})
 
-    if _differs(rig.motion.translation, 0):
+    if _differs(rig.motion.translation, 0.0):
         curve(face, "translation", rig.motion.translation)
-    if _differs(rig.motion.scale, 1):
+    if _differs(rig.motion.scale, 1.0):
         curve(face, "scale", np.repeat(rig.motion.scale[:, None], 3, axis=1))
     for joint, parent in enumerate(rig.parents):
         rest = rig.joints[joint] - (rig.joints[parent] if parent >= 0 else 0)
@@ -240,7 +236,7 @@ def _animate(
             curve(joints[joint], "translation", rig.translations[:, joint])
         if _differs(rig.rotations[:, joint], np.eye(3)):
             curve(joints[joint], "rotation", quaternions(rig.rotations[:, joint]))
-    if len(rig.target_names) and _differs(rig.weights, 0):
+    if len(rig.target_names) and _differs(rig.weights, 0.0):
         curve(mesh, "weights", rig.weights.ravel())
 
 
