@@ -63,7 +63,11 @@ class GLTF:
 
     def vertices(self, name: str, time: float, weights: dict[str, float] | None = None) -> np.ndarray:
         """A mesh's vertices in the scene; with `weights` (by target) in the file's rest pose instead of at the time."""
-        nodes = self.at(time, name.partition("_")[0]) if weights is None else [dict(node) for node in self.document["nodes"]]
+        nodes = (
+            self.at(time, name.partition("_")[0])
+            if weights is None
+            else [dict(node) for node in self.document["nodes"]]
+        )
         node = nodes[self.node(name)]
         mesh = self.document["meshes"][node["mesh"]]
         (primitive,) = mesh["primitives"]
@@ -88,7 +92,9 @@ class GLTF:
         def walk(index: int, above: np.ndarray) -> None:
             node = nodes[index]
             local = np.eye(4)
-            local[:3, :3] = Rotation.from_quat(node.get("rotation", [0, 0, 0, 1])).as_matrix() * node.get("scale", [1] * 3)
+            local[:3, :3] = Rotation.from_quat(node.get("rotation", [0, 0, 0, 1])).as_matrix() * node.get(
+                "scale", [1] * 3
+            )
             local[:3, 3] = node.get("translation", [0, 0, 0])
             found[index] = above @ local
             for child in node.get("children", []):

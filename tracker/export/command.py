@@ -1,11 +1,11 @@
 """Write a track in another program's format; the ending of --to says which.
 
-  decatrack export talk.npz --to talk.glb             glTF: mesh, textures, skeleton, ARKit morph targets, animation
-  decatrack export talk.npz --to talk.usdc            UsdSkel with blend shapes (pip install 'decatrack[usd]')
-  decatrack export talk.npz --to talk.csv             Live Link Face: 61 ARKit columns and time codes
-  decatrack export talk.npz --to head.obj --frame 30  one frame with its texture; .ply with colours of its points
-  decatrack export talk.npz --to talk.ply --detail    a numbered sequence of dense meshes with wrinkles
-  decatrack export talk.npz --to talk/ --video talk.mp4   FLAME npz, transforms.json, frames and masks
+decatrack export talk.npz --to talk.glb             glTF: mesh, textures, skeleton, ARKit morph targets, animation
+decatrack export talk.npz --to talk.usdc            UsdSkel with blend shapes (pip install 'decatrack[usd]')
+decatrack export talk.npz --to talk.csv             Live Link Face: 61 ARKit columns and time codes
+decatrack export talk.npz --to head.obj --frame 30  one frame with its texture; .ply with colours of its points
+decatrack export talk.npz --to talk.ply --detail    a numbered sequence of dense meshes with wrinkles
+decatrack export talk.npz --to talk/ --video talk.mp4   FLAME npz, transforms.json, frames and masks
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--still", action="store_true", help="keep the head in one place; it still turns")
     parser.add_argument("--texture", metavar="IMAGE", help="over the head's UV map, in place of its albedo")
-    parser.add_argument("--video", metavar="VIDEO", help="for frames and masks (default: the track's, where it is there)")
+    parser.add_argument(
+        "--video", metavar="VIDEO", help="for frames and masks (default: the track's, where it is there)"
+    )
     parser.add_argument("--head", metavar="PATH", help="the track's head, where it is not openhead")
     parser.add_argument("--weights", metavar="embedded|open|PATH|none", default="embedded", help="whose detail it is")
 

@@ -199,7 +199,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m tracker.export.flame", description=__doc__)
-    parser.add_argument("--head", required=True, metavar="PATH", help="a head with landmarks: a FLAME folder, or an .npz")
+    parser.add_argument(
+        "--head", required=True, metavar="PATH", help="a head with landmarks: a FLAME folder, or an .npz"
+    )
     parser.add_argument("--samples", default="400", metavar="N", help="expressions to draw (default: 400)")
     options: Namespace = parser.parse(argv)
     from model.io.assets import load_head

@@ -191,7 +191,9 @@ def _pictures(folder: Path, source: Path, track: Track, report: Report) -> list[
 
 
 def person_mask(
-    image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], parser: Callable[[torch.Tensor], torch.Tensor]
+    image: UInt8[np.ndarray, "H W 3"],
+    landmarks: Float[np.ndarray, "68 2"],
+    parser: Callable[[torch.Tensor], torch.Tensor],
 ) -> UInt8[np.ndarray, "H W"]:
     """255 where the parser sees a person in a window about the face, 0 elsewhere, soft between."""
     low, high = landmarks.min(0), landmarks.max(0)
@@ -208,5 +210,5 @@ def person_mask(
 
 def _save(path: Path, values: dict[str, np.ndarray]) -> Path:
     with written(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **values)
+        np.savez_compressed(file, **values)
     return path

@@ -124,11 +124,15 @@ def export(
     written: list[Path] = []
     for face, own in zip(faces, tracks, strict=True):
         named = path if len(faces) == 1 else path.with_name(f"{path.stem}.face{face}{path.suffix}")
-        written += _recording(named, own, asset) if kind == ".csv" else _meshes(named, own, asset, scene, config, report)
+        written += (
+            _recording(named, own, asset) if kind == ".csv" else _meshes(named, own, asset, scene, config, report)
+        )
     return written
 
 
-def _scene_file(kind: str, path: Path, tracks: list[Track], asset: HeadAsset, scene, config: ExportConfig) -> list[Path]:
+def _scene_file(
+    kind: str, path: Path, tracks: list[Track], asset: HeadAsset, scene, config: ExportConfig
+) -> list[Path]:
     from tracker.export.rig import rig_of
     from tracker.export.surface import Dressed, maps_of, split_seams
 
@@ -172,6 +176,8 @@ def _meshes(path: Path, track: Track, asset: HeadAsset, scene, config: ExportCon
             raise ValueError(
                 f"--frame {config.frame}: face {track.face[0]} is in frames {track.frame[0]} to {track.frame[-1]}"
             )
+    if config.detail and track.detail is None:
+        raise ValueError("--detail: the track has no detail codes; track again with --weights embedded, open or a file")
     deca = _deca(track, asset, config.weights) if config.detail else None
     if config.detail and deca is None:
         raise ValueError(f"--detail: no network for head {asset.name}; give its weights with --weights PATH")

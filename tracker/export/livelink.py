@@ -64,7 +64,9 @@ def read_livelink(path: Path, fps: float) -> LiveLink:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as CSV ({error})") from None
     if [name.lower() for name in head] != [name.lower() for name in COLUMNS]:
-        raise ValueError(f"{path}: not a Live Link Face recording; its columns must be Timecode, BlendshapeCount, 61 units")
+        raise ValueError(
+            f"{path}: not a Live Link Face recording; its columns must be Timecode, BlendshapeCount, 61 units"
+        )
     try:
         time = np.array([_seconds(row[0], _rate(fps)) for row in rows])
         values = np.array([[float(value) for value in row[2:]] for row in rows]).reshape(-1, len(NAMES))

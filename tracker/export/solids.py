@@ -26,10 +26,10 @@ class Sculptor:
 
     Args:
         colour: the head's texture, sRGB, where it has one.
-        deca: for the dense, detailed surface; without it the coarse one.
+        deca: for the dense, detailed surface of a track with detail codes; without it the coarse one.
 
     Raises:
-        ValueError: detail is asked for, and the track has no detail codes or the head no texture coordinates.
+        ValueError: the head has no texture coordinates, which detail needs.
     """
 
     def __init__(
@@ -40,8 +40,6 @@ class Sculptor:
         colour: UInt8[np.ndarray, "H W 3"] | None,
         deca: DECA | None = None,
     ) -> None:
-        if deca is not None and track.detail is None:
-            raise ValueError("--detail: the track has no detail codes; track again with --weights embedded, open or a file")
         self._track, self._asset, self._deca = track, asset, deca
         self._head = HeadModel(asset)
         self._motion = scene.motion(track)
