@@ -40,7 +40,8 @@ SPLIT = (
 """Units of both sides that openhead has in halves; ARKit's is the mean of them."""
 
 JAW_OPEN = 0.4255
-"""Angle of the jaw at which `jawOpen` is 1: openhead's hinge was fitted to that shape (`model.openhead.rig`), radians."""
+"""Angle of the jaw at which `jawOpen` is 1: openhead's hinge was fitted to that shape
+(`model.openhead.rig`), radians."""
 JAW_SIDE = 0.1
 """Angle of the jaw about y that moves the chin as far as `jawLeft` does, radians."""
 _DOWN, _UP, _SIDE = math.radians(20), math.radians(14), math.radians(22)

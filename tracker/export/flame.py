@@ -1,7 +1,7 @@
 """From heads without named units (FLAME) to ARKit's: which of openhead's units move the 68 landmarks alike.
 
-Both heads carry the same 68 landmarks on their surface. What FLAME's expression and jaw do to them, scaled to openhead's
-size, is explained by openhead's jaw and 50 units, per frame, by bounded least squares::
+Both heads carry the same 68 landmarks on their surface. What FLAME's expression and jaw do to them, scaled to
+openhead's size, is explained by openhead's jaw and 50 units, per frame, by bounded least squares::
 
     min |A(jaw') u − d|² + λ² |u|²    with 0 ≤ u ≤ 1
 

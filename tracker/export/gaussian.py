@@ -2,8 +2,8 @@
 
 ::
 
-    transforms.json             one entry per frame: camera, and the files below; transforms_train.json has the first nine
-                                tenths of them, transforms_val.json and transforms_test.json the rest
+    transforms.json             one entry per frame: camera, and the files below; transforms_train.json has the first
+                                nine tenths of them, transforms_val.json and transforms_test.json the rest
     flame_param/00030.npz       translation, rotation, neck_pose, jaw_pose (1, 3), eyes_pose (1, 6), shape (300,),
                                 expr (1, 100), static_offset (1, V, 3); radians and metres
     flame_param.npz             the same of all frames, with time
@@ -15,8 +15,8 @@ The keys and shapes are those that the authors and users of such tools describe 
 FLAME's codes are padded with zeros to 300 and 100. A head that is not FLAME keeps the lengths of its codes: the tools
 must then be given that head.
 
-The tools want a pinhole camera, a track has a scaled-orthographic one: `tracker.export.scene` with a distance. It stands
-on the z axis, looks along −z (OpenGL's axes, as NeRF's), and the head's depth is in ``translation``.
+The tools want a pinhole camera, a track has a scaled-orthographic one: `tracker.export.scene` with a distance. It
+stands on the z axis, looks along −z (OpenGL's axes, as NeRF's), and the head's depth is in ``translation``.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from model.asset import HeadAsset
 from model.deca import DECA
+from tracker.export.scene import Scene, scene_of
 from tracker.track import Track
 
 FORMATS = {
@@ -104,8 +105,6 @@ def export(
     Raises:
         ValueError: an unknown format, face or frame; something that the format needs is missing; cannot be written.
     """
-    from tracker.export.scene import scene_of
-
     kind = format_of(to)
     if track.head.partition(":")[2] not in ("", asset.digest[:12]):
         note(f"the track was made with another build of this head, {track.head}; vertices may differ")
@@ -131,7 +130,7 @@ def export(
 
 
 def _scene_file(
-    kind: str, path: Path, tracks: list[Track], asset: HeadAsset, scene, config: ExportConfig
+    kind: str, path: Path, tracks: list[Track], asset: HeadAsset, scene: Scene, config: ExportConfig
 ) -> list[Path]:
     from tracker.export.rig import rig_of
     from tracker.export.surface import Dressed, maps_of, split_seams
@@ -164,7 +163,9 @@ def _recording(path: Path, track: Track, asset: HeadAsset) -> list[Path]:
     return [path]
 
 
-def _meshes(path: Path, track: Track, asset: HeadAsset, scene, config: ExportConfig, report: Report) -> list[Path]:
+def _meshes(
+    path: Path, track: Track, asset: HeadAsset, scene: Scene, config: ExportConfig, report: Report
+) -> list[Path]:
     from tracker.export.meshes import write_material, write_obj, write_ply
     from tracker.export.solids import Sculptor
     from tracker.export.surface import maps_of

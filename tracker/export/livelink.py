@@ -1,8 +1,8 @@
 """Live Link Face's CSV: what Epic's app for iPhones writes, and what Unreal, Maya and Blender add-ons import.
 
-A row per frame: ``Timecode, BlendshapeCount`` and 61 values, named as ARKit's with a capital first letter. The time code
-is ``HH:MM:SS:FF.mmm``: hours, minutes, seconds, frames of the second and thousandths of a frame. Units lie in [0, 1];
-angles are radians with the signs of `tracker.export.arkit`.
+A row per frame: ``Timecode, BlendshapeCount`` and 61 values, named as ARKit's with a capital first letter. The time
+code is ``HH:MM:SS:FF.mmm``: hours, minutes, seconds, frames of the second and thousandths of a frame. Units lie in
+[0, 1]; angles are radians with the signs of `tracker.export.arkit`.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def rig_of(track: Track, asset: HeadAsset, scene: Scene, *, live: bool = True) -
     rest = head(person)
     skeleton = head.skeleton(params)
     bound = head.skeleton(person).rest
-    # A bound vertex v comes to R v + o; a node's place t with the inverse bind matrix v − bound gives R (v − bound) + t.
+    # A bound vertex v comes to R v + o; a node at t, after the inverse bind matrix, gives R (v − bound) + t.
     places = skeleton.offset + (skeleton.rotation @ bound[..., None])[..., 0]
     translations = [places[:, 0]]
     for joint, parent in enumerate(head.skeleton.parents):

@@ -1,9 +1,9 @@
 """A track's cameras as places in a scene: metres, y up, the video's camera looking along −z from (0, 0, `distance`).
 
-The tracker's camera is scaled orthographic: ``u = s X + tx``, ``v = ty − s Y``. It does not tell how far away a head is:
-a growing face is a larger s. A scene can say that in two ways, which both show the head where the video does:
+The tracker's camera is scaled orthographic: ``u = s X + tx``, ``v = ty − s Y``. It does not tell how far away a head
+is: a growing face is a larger s. A scene can say that in two ways, which both show the head where the video does:
 
-- *orthographic* (the default, exact): the head stays at z = 0 and its size follows s. With s₀ px the metre of the scene::
+- *orthographic* (the default, exact): the head stays at z = 0 and its size follows s. With s₀ px to a metre::
 
       translation = ((tx − W/2) / s₀, (H/2 − ty) / s₀, 0)      scale = s / s₀
 

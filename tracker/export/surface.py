@@ -205,5 +205,5 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 def _spread(image: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """The picture with every texel outside the map set to the nearest inside: smaller copies stay free of borders."""
-    nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    nearest = np.asarray(distance_transform_edt(~covered, return_distances=False, return_indices=True))
     return image[nearest[0], nearest[1]]

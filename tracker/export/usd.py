@@ -3,6 +3,9 @@
 Textures are files beside the stage, in ``NAME_textures/``. Time codes are seconds times the video's frame rate.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# usd-core comes without type stubs, and fills its modules when they are imported.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
