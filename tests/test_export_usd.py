@@ -51,6 +51,9 @@ def test_what_is_on_the_stage(tiny_head, tmp_path):
     mesh = stage.GetPrimAtPath("/decatrack/face0/head")
     assert tiny_head.expression_names[0] in UsdSkel.BindingAPI(mesh).GetBlendShapesAttr().Get()
     assert UsdShade.MaterialBindingAPI(mesh).ComputeBoundMaterial()[0]
+    validation = pytest.importorskip("pxr.UsdValidation")
+    context = validation.ValidationContext(validation.ValidationRegistry().GetOrLoadAllValidators())
+    assert [error.GetMessage() for error in context.Validate(stage)] == []
     _, assets, missing = UsdUtils.ComputeAllDependencies(str(path))
     assert not missing
     assert {a.rsplit("/", 1)[-1] for a in assets} == {p.name for p in pictures}

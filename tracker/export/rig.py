@@ -135,10 +135,9 @@ def _corrective_targets(
     q, r = np.linalg.qr(flat.T)
     left, size, right = np.linalg.svd(r @ drivers[:, used].T, full_matrices=False)
     shapes, curves = (q @ left).T, (size[:, None] * right).T
-    for count in range(len(size) + 1):
-        missed = curves[:, count:] @ shapes[count:]
-        if not missed.size or np.abs(missed).max() < _TOLERANCE:
-            break
+    # What a shape adds at most; the sum of those left out is a bound of the error that needs no product of all frames.
+    most = np.abs(curves).max(axis=0) * np.abs(shapes).max(axis=1)
+    count = int((np.cumsum(most[::-1])[::-1] > _TOLERANCE).sum())
     peak = np.maximum(np.abs(curves[:, :count]).max(axis=0), 1e-12)
     shapes = shapes[:count] * peak[:, None]
     return shapes.reshape(count, *directions.shape[1:]), curves[:, :count] / peak
