@@ -81,8 +81,10 @@ class GLTF:
         bind = self.array(skin["inverseBindMatrices"]).astype(np.float64).transpose(0, 2, 1)
         world = self._world(nodes)
         matrices = np.stack([world[joint] for joint in skin["joints"]]) @ bind
-        joints = self.array(primitive["attributes"]["JOINTS_0"])
-        shares = self.array(primitive["attributes"]["WEIGHTS_0"]).astype(np.float64)
+        sets = range(sum(name.startswith("JOINTS_") for name in primitive["attributes"]))
+        joints = np.concatenate([self.array(primitive["attributes"][f"JOINTS_{k}"]) for k in sets], axis=1)
+        shares = np.concatenate([self.array(primitive["attributes"][f"WEIGHTS_{k}"]) for k in sets], axis=1)
+        shares = shares.astype(np.float64)
         blended = (shares[..., None, None] * matrices[joints]).sum(1)
         return (blended[:, :3, :3] @ points[..., None])[..., 0] + blended[:, :3, 3]
 

@@ -77,6 +77,17 @@ def test_a_head_without_names_or_texture(tiny_head, tmp_path):
     assert file.document["meshes"][0]["extras"]["targetNames"][0] == "expression000"
 
 
+def test_vertices_may_hang_on_all_five_joints(tiny_head, tmp_path):
+    rng = np.random.default_rng(0)
+    weights = rng.dirichlet(np.ones(5), len(tiny_head.template)).astype(np.float32)
+    head = replace(tiny_head, weights=weights)
+    track = acted_track(head, frames=4)
+    export(track, head, str(tmp_path / "a.glb"), ExportConfig())
+    file = GLTF(tmp_path / "a.glb")
+    assert worst(file, track, head, scene_of(track)) < 0.1
+    assert "JOINTS_1" in file.document["meshes"][0]["primitives"][0]["attributes"]
+
+
 def test_cameras_show_the_head_where_the_video_does(tiny_head):
     track = acted_track(tiny_head)
     s, tx, ty = track.camera.T

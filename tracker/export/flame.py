@@ -33,7 +33,7 @@ from tracker.command import Parser, run
 from tracker.export.arkit import JAW_OPEN, columns
 from tracker.track import Track
 
-_RIDGE = 2e-4
+_RIDGE = 1e-3
 """λ, metres per unit: a unit is only used where it explains more than this."""
 _CHIN, _CORNERS = 8, (36, 45)
 _SWEEPS, _ROWS = 80, 256

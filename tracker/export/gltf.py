@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32, UInt16
 
 from tracker.export.files import written
 from tracker.export.rig import JOINT_NAMES, Rig
@@ -27,6 +27,8 @@ _FLOAT, _UINT, _USHORT = 5126, 5125, 5123
 _ARRAY, _ELEMENT = 34962, 34963  # what a buffer view is for
 _MOVED = 1e-8
 """Metres from which a vertex counts as moved by a morph target."""
+_WEIGHTLESS = 1e-5
+"""Skinning weight that is taken for none."""
 _STILL = 1e-7
 """Change of a curve, in its unit, below which it is left out."""
 
@@ -152,16 +154,13 @@ def _add_head(file: _File, head: Dressed, channels: list[dict], samplers: list[d
 def _mesh(file: _File, head: Dressed) -> int:
     rig, split = head.rig, head.split
     points, normals = _shape(rig.rest, rig, split)
-    order = np.argsort(-rig.skin, axis=1, kind="stable")[:, :4]
-    weights = np.take_along_axis(rig.skin, order, axis=1).astype(np.float64)
-    weights /= weights.sum(1, keepdims=True)
-    order = np.where(weights > 0, order, 0)  # a joint without weight is named 0
     attributes = {
         "POSITION": file.accessor(_f32(points), target=_ARRAY, limits=True),
         "NORMAL": file.accessor(_f32(normals), target=_ARRAY),
-        "JOINTS_0": file.accessor(order[split.source].astype(np.uint16), target=_ARRAY),
-        "WEIGHTS_0": file.accessor(_sum_to_one(weights)[split.source], target=_ARRAY),
     }
+    for number, (joints, weights) in enumerate(influences(rig.skin)):
+        attributes[f"JOINTS_{number}"] = file.accessor(joints[split.source], target=_ARRAY)
+        attributes[f"WEIGHTS_{number}"] = file.accessor(weights[split.source], target=_ARRAY)
     primitive: dict[str, Any] = {"material": _material(file, head)}
     if head.maps is not None:
         uv = np.stack([split.uv[:, 0], 1 - split.uv[:, 1]], axis=1)  # glTF's v runs down
@@ -266,11 +265,18 @@ def _differs(values: np.ndarray, rest: np.ndarray | float) -> bool:
     return bool(np.abs(values - rest).max(initial=0) > _STILL)
 
 
-def _sum_to_one(weights: np.ndarray) -> Float[np.ndarray, "V 4"]:
-    """float32 weights whose sum is 1 to the last digit that validators look at."""
-    w = weights.astype(np.float32)
-    w[:, 0] = 1 - w[:, 1:].sum(1)
-    return w
+def influences(skin: Float[np.ndarray, "V J"]) -> list[tuple[UInt16[np.ndarray, "V 4"], Float32[np.ndarray, "V 4"]]]:
+    """Joints and weights of every vertex, the heaviest first, in fours: one four where no vertex hangs on more."""
+    order = np.argsort(-skin, axis=1, kind="stable")
+    weights = np.take_along_axis(skin, order, axis=1).astype(np.float32)
+    used = int((weights > _WEIGHTLESS).any(0).sum())
+    sets = -(-used // 4)
+    room = max(0, 4 * sets - weights.shape[1])
+    weights, order = (np.pad(array[:, : 4 * sets], ((0, 0), (0, room))) for array in (weights, order))
+    weights[weights <= _WEIGHTLESS] = 0
+    weights[:, 0] = 1 - weights[:, 1:].sum(1)  # 1 to the last digit: validators look
+    order = np.where(weights > 0, order, 0).astype(np.uint16)  # a joint without weight is named 0
+    return [(order[:, 4 * k : 4 * k + 4], weights[:, 4 * k : 4 * k + 4]) for k in range(sets)]
 
 
 def _f32(values: np.ndarray) -> np.ndarray:
