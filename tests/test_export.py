@@ -219,8 +219,7 @@ def test_frames_and_masks_come_from_the_video(tiny_head, tmp_path):
 
 
 def disguised(openhead: HeadAsset, seed: int = 3) -> HeadAsset:
-    """openhead with its units mixed into directions without names, and a jaw that turns half as far per code... of
-    another size: what a mapping must see through."""
+    """openhead a tenth larger, its units mixed into directions without names: what a mapping must see through."""
     rng = np.random.default_rng(seed)
     mix, _ = np.linalg.qr(rng.normal(size=(50, 50)))
     scale = 1.1
