@@ -6,9 +6,11 @@ on meshes from glTF only, which it builds anew for every frame; so there are two
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -111,7 +113,8 @@ class Page:
     ) -> None:
         self._viser = _import_viser()
         _check_port(host, port)
-        self._server = self._viser.ViserServer(host=host, port=port, label=title, verbose=False)
+        with redirect_stdout(io.StringIO()):  # a banner that `verbose` does not know of
+            self._server = self._viser.ViserServer(host=host, port=port, label=title, verbose=False)
         self._changed = threading.Condition()
         self._wanted = Wanted(face=faces[0])
         self._aspect, self._pictures, self._copied = aspect, pictures, copied
@@ -224,8 +227,8 @@ class Page:
         scene.configure_default_lights(False)
         scene.configure_environment_map(None)
         # A key from above left, the viewer's side and a faint rim, fixed to the page: shape shows while it turns.
-        scene.add_light_hemisphere("/light/sky", sky_color=(255, 255, 255), ground_color=(120, 120, 130), intensity=0.9)
-        for name, where, strength in (("key", (-0.5, 0.8, 0.9), 1.9), ("front", (0.35, 0.0, 1.0), 0.7)):
+        scene.add_light_hemisphere("/light/sky", sky_color=(255, 255, 255), ground_color=(70, 72, 84), intensity=0.5)
+        for name, where, strength in (("key", (-0.8, 0.8, 0.7), 2.1), ("front", (0.5, 0.0, 1.0), 0.45)):
             # viser's directional light shines from its position to the origin of the scene.
             scene.add_light_directional(f"/light/{name}", intensity=strength, position=where, cast_shadow=False)
         self._server.gui.configure_theme(dark_mode=dark, show_logo=False, show_share_button=False, brand_color=(59, 130, 214))
@@ -250,7 +253,7 @@ class Page:
         gui.main_panel.set_width(330)
         self._slider: Any = None
         if frames:
-            self._play = gui.add_button("Play", icon=self._viser.Icon.PLAYER_PLAY_FILLED, hint="space bar: P")
+            self._play = gui.add_button("Play", icon=self._viser.Icon.PLAYER_PLAY_FILLED, hint="key: P")
             self._slider = gui.add_slider("Frame", 0, max(frames - 1, 1), 1, 0)
             speed = gui.add_button_group("Speed", tuple(_SPEEDS))
             steps = gui.add_button_group("Step", ("−10", "−1", "+1", "+10"))
@@ -260,19 +263,21 @@ class Page:
             self._play.on_click(lambda _: self.toggle())
             gui.add_command("Play or pause", hotkey="P").on_trigger(lambda _: self.toggle())
         self._status = gui.add_markdown("")
-        choice = gui.add_dropdown("Face", tuple(faces), faces[0], visible=len(faces) > 1)
+        choice = gui.add_dropdown("Face", tuple(faces), initial_value=faces[0], visible=len(faces) > 1)
         self._on(choice, lambda value: {"face": value})
-        surface = gui.add_dropdown("Surface", ("coarse", "detail", "texture") if detail else ("coarse",), "coarse")
+        surface = gui.add_dropdown(
+            "Surface", ("coarse", "detail", "texture") if detail else ("coarse",), initial_value="coarse"
+        )
         self._on(surface, lambda value: {"surface": value})
         if self._pictures:
-            where = gui.add_dropdown("Head", (_BESIDE, _OVER), _BESIDE)
+            where = gui.add_dropdown("Head", (_BESIDE, _OVER), initial_value=_BESIDE)
             opacity = gui.add_slider("Opacity", 0.1, 1.0, 0.05, 1.0, visible=False)
             self._on(opacity, lambda value: {"opacity": float(value)})
 
             def placed(value: str) -> dict:
                 over = value == _OVER
                 opacity.visible = over
-                self._video.visible = not over
+                self._image.visible = not over
                 self._go_home(OVER if over else BESIDE)
                 return {"over": over}
 
@@ -289,7 +294,6 @@ class Page:
         side = gui.add_panel()
         side.dock_left()
         side.set_width(400)
-        self._video = side
         self._image: Any = None
         with side.add_tab("Video and expression" if self._pictures else "Expression"):
             if self._pictures:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from tracker.image import encode_jpeg
+from tracker.image import encode_image
 from tracker.track import Track
 from tracker.view.frames import FrameReader
 from tracker.view.glb import unlit_glb
@@ -106,7 +106,7 @@ class Drawer:
         assert track.albedo is not None and track.light is not None
         made = surfaces.textured(face, track.albedo[row], track.light[row], track.detail[row])
         vertices = self._placed(made.vertices, row, wanted)
-        return unlit_glb(vertices, surfaces.uv, surfaces.uv_faces, encode_jpeg(made.texture, _TEXTURE_QUALITY))
+        return unlit_glb(vertices, surfaces.uv, surfaces.uv_faces, encode_image(made.texture, ".jpg", _TEXTURE_QUALITY))
 
     def _placed(self, vertices: np.ndarray, row: int, wanted: Wanted) -> np.ndarray:
         if wanted.over:
