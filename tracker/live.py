@@ -5,6 +5,7 @@ A frame that cannot be looked at in time is dropped, never queued: what is shown
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,18 +62,19 @@ class Latency:
     dropped: int = 0
     seconds: float = 0.0
 
-    def add(self, laps: dict[str, float], whole: float) -> None:
-        """Seconds of one frame."""
+    def add(self, laps: dict[str, float], whole: float | None = None) -> None:
+        """Seconds of one frame; `whole` once it has come to its end."""
         for name, value in laps.items():
             self.stages.setdefault(name, []).append(1000 * value)
-        self.whole.append(1000 * whole)
+        if whole is not None:
+            self.whole.append(1000 * whole)
 
     def __str__(self) -> str:
         """One line: median and 95 % of every stage, the rate, and how many frames were dropped."""
         if not self.whole:
             return f"no frame was looked at ({self.arrived} arrived)"
         parts = [f"{name} {_two(self.stages[name])}" for name in STAGES if name in self.stages]
-        rate = len(self.whole) / max(self.seconds, 1e-9)
+        rate = len(self.stages["waiting"]) / max(self.seconds, 1e-9)
         return (
             f"latency, ms, median/95 %: {', '.join(parts)}; end to end {_two(self.whole)}; {rate:.1f} frames/s; "
             f"{self.dropped} of {self.arrived} frames dropped"
@@ -295,6 +297,48 @@ def _stacked(parts: list[Track]) -> Track:
     return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
+class _Drawing:
+    """Draws the newest moment in a thread of its own, so that tracking does not wait for the page."""
+
+    def __init__(self, show: Callable[[Now], None], latency: Latency) -> None:
+        self._show, self._latency = show, latency
+        self._there = threading.Condition()
+        self._next: tuple[Now, float, float] | None = None
+        self._over = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="live-page", daemon=True)
+        self._thread.start()
+
+    def draw(self, moment: Now, arrived: float, tracked: float) -> None:
+        """Soon; one that was not drawn yet is forgotten."""
+        with self._there:
+            if self._error is not None:
+                raise self._error
+            self._next = moment, arrived, tracked
+            self._there.notify()
+
+    def close(self) -> None:
+        with self._there:
+            self._over = True
+            self._there.notify()
+        self._thread.join(timeout=5)
+
+    def _work(self) -> None:
+        while True:
+            with self._there:
+                self._there.wait_for(lambda: self._next is not None or self._over)
+                if self._next is None:
+                    return
+                (moment, arrived, tracked), self._next = self._next, None
+            try:
+                self._show(moment)
+            except Exception as error:
+                self._error = error
+                return
+            now = time.perf_counter()
+            self._latency.add({"viewer": now - tracked}, now - arrived)
+
+
 def run_live(
     source: LiveSource,
     tracker: LiveTracker,
@@ -304,11 +348,12 @@ def run_live(
     """Look at the newest frame again and again until the source is over, or the user interrupts.
 
     Args:
-        show: draws a moment; its time is part of the latency.
+        show: draws a moment, in a thread of its own; end to end is then until it is drawn.
         status: told how it goes, about once a second.
     """
     latency = Latency()
     newest = Newest(source)
+    drawing = None if show is None else _Drawing(show, latency)
     started = told = time.perf_counter()
     try:
         while not newest.over:
@@ -326,10 +371,9 @@ def run_live(
                 last = now
 
             moment = tracker.look(arrived.frame, lap)
-            if show is not None:
-                show(moment)
-                lap("viewer")
-            latency.add(laps, last - arrived.at)
+            latency.add(laps, last - arrived.at if drawing is None else None)
+            if drawing is not None:
+                drawing.draw(moment, arrived.at, last)
             latency.arrived, latency.dropped = newest.arrived, newest.dropped
             latency.seconds = last - started
             if last - told > 1:
@@ -339,5 +383,7 @@ def run_live(
         pass  # how a live session ends
     finally:
         latency.arrived, latency.dropped = newest.arrived, newest.dropped
+        if drawing is not None:
+            drawing.close()
         newest.close()
     return latency

@@ -95,6 +95,12 @@ class LiveFit:
         Args:
             start: expression, jaw and eyes to start from.
         """
+        with torch.inference_mode():
+            return self._fitted(points, confidence, codes, start)
+
+    def _fitted(
+        self, points: np.ndarray, confidence: float, codes: FaceCodes | None, start: Tensor | None
+    ) -> FaceFit:
         problem = self._problem
         trust = np.array([confidence], np.float32)
         judged = self._judged([_Key(points, confidence, codes)])

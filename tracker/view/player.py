@@ -94,24 +94,8 @@ class Drawer:
         picture = None if self._reader is None else self._reader.at(self.timeline.first + wanted.frame)
         track = self.track
         shown_bars = bars(track.expression_names, track.expression[rows[0]], track.jaw[rows[0]]) if rows else ""
-        return Shown([self._head(row, wanted) for row in drawn], shown_bars, self._status(rows, wanted), picture)
-
-    def _head(self, row: int, wanted: Wanted) -> Solid | bytes:
-        track, surfaces = self.track, self.surfaces
-        face = track.params(row)
-        if wanted.surface == "coarse" or not surfaces.has_detail or track.detail is None:
-            return Solid(self._placed(surfaces.coarse(face), row, wanted), surfaces.coarse_parts)
-        if wanted.surface == "detail":
-            return Solid(self._placed(surfaces.detailed(face, track.detail[row]), row, wanted), surfaces.detailed_parts)
-        assert track.albedo is not None and track.light is not None
-        made = surfaces.textured(face, track.albedo[row], track.light[row], track.detail[row])
-        vertices = self._placed(made.vertices, row, wanted)
-        return unlit_glb(vertices, surfaces.uv, surfaces.uv_faces, encode_image(made.texture, ".jpg", _TEXTURE_QUALITY))
-
-    def _placed(self, vertices: np.ndarray, row: int, wanted: Wanted) -> np.ndarray:
-        if wanted.over:
-            return over(vertices, self.track.camera[row], self.track.size, self._centre)
-        return beside(vertices, self._centre)
+        heads = [drawn_head(track, row, wanted, self.surfaces, self._centre) for row in drawn]
+        return Shown(heads, shown_bars, self._status(rows, wanted), picture)
 
     def _status(self, rows: Sequence[int], wanted: Wanted) -> str:
         track, line = self.track, self.timeline
@@ -128,6 +112,31 @@ class Drawer:
         if not rows:
             return [("JSON", "null")]
         return [("JSON", frame_json(self.track, rows[0])), ("Python", frame_python(self.track, rows[0]))]
+
+
+def drawn_head(
+    track: Track, row: int, wanted: Wanted, surfaces: Surfaces, centre: Float[np.ndarray, "3"]
+) -> Solid | bytes:
+    """One row's head with the surface and at the place that are asked for.
+
+    Args:
+        centre: as `amid` gives it.
+    """
+
+    def placed(vertices: np.ndarray) -> np.ndarray:
+        if wanted.over:
+            return over(vertices, track.camera[row], track.size, centre)
+        return beside(vertices, centre)
+
+    face = track.params(row)
+    if wanted.surface == "coarse" or not surfaces.has_detail or track.detail is None:
+        return Solid(placed(surfaces.coarse(face)), surfaces.coarse_parts)
+    if wanted.surface == "detail":
+        return Solid(placed(surfaces.detailed(face, track.detail[row])), surfaces.detailed_parts)
+    assert track.albedo is not None and track.light is not None
+    made = surfaces.textured(face, track.albedo[row], track.light[row], track.detail[row])
+    texture = encode_image(made.texture, ".jpg", _TEXTURE_QUALITY)
+    return unlit_glb(placed(made.vertices), surfaces.uv, surfaces.uv_faces, texture)
 
 
 class Player:
