@@ -1,4 +1,4 @@
-"""Frames as they happen: from a camera, or from a file at its own pace. The newest is there to take; none ever waits."""
+"""Frames as they happen: from a camera, or from a file at its own pace. The newest is there to take; none waits."""
 
 from __future__ import annotations
 

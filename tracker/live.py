@@ -257,7 +257,8 @@ class LiveTracker:
             face=np.full(count, number), frame=np.array([w[0] for w in where]),
             time=np.array([w[1] for w in where], np.float64), shot=np.array([w[2] for w in where]),
             valid=joined("seen"), confidence=joined("confidence"),
-            **{name: joined(name) for name in ("shape", "expression", "pose", "neck", "jaw", "eyes", "camera")},
+            shape=joined("shape"), expression=joined("expression"), pose=joined("pose"), neck=joined("neck"),
+            jaw=joined("jaw"), eyes=joined("eyes"), camera=joined("camera"),
             landmarks=np.zeros((count, 68, 2), np.float32), box=np.zeros((count, 4), np.float32),
             expression_names=self.head.asset.expression_names, albedo=albedo, light=light, detail=detail,
         )  # fmt: skip

@@ -38,12 +38,12 @@ def track_live(
         if view:
             from tracker.view.live import open_live_page
 
-            page = stack.enter_context(
-                open_live_page(tracker, config, source.size, source.name, host=host, port=port)
-            )
+            page = stack.enter_context(open_live_page(tracker, config, source.size, source.name, host=host, port=port))
             show, tell = page.show, page.tell
             print(f"{source.name}: {page.page.url}", flush=True)
-        print(f"{source.name}: {source.size[0]}×{source.size[1]}, {source.fps:.4g} frames/s; Ctrl-C ends it", flush=True)
+        print(
+            f"{source.name}: {source.size[0]}×{source.size[1]}, {source.fps:.4g} frames/s; Ctrl-C ends it", flush=True
+        )
         terminal = sys.stderr.isatty()
 
         def status(latency) -> None:

@@ -64,9 +64,7 @@ class LiveFit:
         """How many keyframes there are."""
         return len(self._keys)
 
-    def see(
-        self, points: Float[np.ndarray, "M 2"], confidence: float, codes: FaceCodes | None, time: float
-    ) -> FaceFit:
+    def see(self, points: Float[np.ndarray, "M 2"], confidence: float, codes: FaceCodes | None, time: float) -> FaceFit:
         """The head of a frame; one row, in the units of `params.npz`.
 
         Args:
@@ -98,9 +96,7 @@ class LiveFit:
         with torch.inference_mode():
             return self._fitted(points, confidence, codes, start)
 
-    def _fitted(
-        self, points: np.ndarray, confidence: float, codes: FaceCodes | None, start: Tensor | None
-    ) -> FaceFit:
+    def _fitted(self, points: np.ndarray, confidence: float, codes: FaceCodes | None, start: Tensor | None) -> FaceFit:
         problem = self._problem
         trust = np.array([confidence], np.float32)
         judged = self._judged([_Key(points, confidence, codes)])

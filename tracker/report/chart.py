@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -53,7 +55,7 @@ class Axis:
         start, end = float(self.time[0]), float(self.time[-1])
         return (start, end) if end > start else (start - 0.5, end + 0.5)
 
-    def x(self, time: float | np.ndarray):
+    def x(self, time: float | np.ndarray) -> Any:
         """Place of a time."""
         start, end = self.span
         return LEFT + (time - start) / (end - start) * (WIDTH - LEFT - RIGHT)
@@ -93,13 +95,13 @@ def line_chart(
     legend = "".join(f'<span class="key c{k}">{escape(line.name)}</span>' for k, line in enumerate(lines))
     hover = _hover(axis, lines, unit)
     return (
-        f'<figure><figcaption><b>{escape(title)}</b>{f" <i>{escape(unit)}</i>" if unit else ""}{legend}</figcaption>'
+        f"<figure><figcaption><b>{escape(title)}</b>{f' <i>{escape(unit)}</i>' if unit else ''}{legend}</figcaption>"
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" data-hover=\'{hover}\'>{"".join(parts)}'
         f'<line class="cursor" y1="{TOP}" y2="{height - BOTTOM}" x1="-9" x2="-9"/></svg></figure>'
     )
 
 
-def expression_map(axis: Axis, names: Sequence[str], values: Float[np.ndarray, "T E"], limit: float) -> str:
+def expression_map(axis: Axis, names: list[str], values: Float[np.ndarray, "T E"], limit: float) -> str:
     """Every unit a row, time to the right, the deeper the colour the stronger; units that never move are left out.
 
     Args:
@@ -127,7 +129,9 @@ def expression_map(axis: Axis, names: Sequence[str], values: Float[np.ndarray, "
     ]
     for number, unit in enumerate(moving):
         at = TOP + row * (number + 0.5) + 3.5
-        parts.append(f'<text class="tick" x="{left - 6}" y="{at:.1f}" text-anchor="end">{escape(names[unit])}</text>')
+        parts.append(
+            f'<text class="tick" x="{left - 6}" y="{at:.1f}" text-anchor="end">{escape(names[int(unit)])}</text>'
+        )
     for time in axis.cuts:
         at = left + (time - start) / (end - start) * inner
         parts.append(f'<line class="cut" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
@@ -210,7 +214,7 @@ def _path(axis: Axis, values: Float[np.ndarray, "T"], y) -> str:
     breaks |= set(np.searchsorted(time, axis.cuts).tolist())
     words: list[str] = []
     bounds = [0, *sorted(b for b in breaks if 0 < b < len(time)), len(time)]
-    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+    for a, b in pairwise(bounds):
         rows = _thinned(values[a:b], max(2, round(COLUMNS * (b - a) / len(time)))) + a
         points = zip(axis.x(time[rows]), y(values[rows]), strict=True)
         words += [f"{'ML'[k > 0]}{px:.1f} {py:.1f}" for k, (px, py) in enumerate(points)]
@@ -222,7 +226,7 @@ def _thinned(values: Float[np.ndarray, "N"], columns: int) -> np.ndarray:
     if len(values) <= 2 * columns:
         return np.arange(len(values))
     edges = np.linspace(0, len(values), columns + 1).astype(int)
-    rows = [(a + int(np.argmin(values[a:b])), a + int(np.argmax(values[a:b]))) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    rows = [(a + int(np.argmin(values[a:b])), a + int(np.argmax(values[a:b]))) for a, b in pairwise(edges)]
     return np.unique(np.array([0, *np.ravel(rows), len(values) - 1]))
 
 

@@ -1,6 +1,6 @@
 """A track as one HTML page that opens from disk: curves, gaps and cuts, jitter, and a contact sheet.
 
-  decatrack report talk.npz --video talk.mp4 --out reports/
+decatrack report talk.npz --video talk.mp4 --out reports/
 """
 
 from __future__ import annotations

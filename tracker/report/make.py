@@ -51,8 +51,13 @@ def make_report(
     except OSError as error:
         raise ValueError(f"{folder}: cannot be made ({error.strerror or error})") from None
     model = HeadModel(load_head(head))
-    if track.shape.shape[1] != model.asset.shapedirs.shape[2] or track.expression.shape[1] != model.asset.exprdirs.shape[2]:
-        raise ValueError(f"the track was made with the head {track.head}, --head is {model.asset.name}; give the track's")
+    if (
+        track.shape.shape[1] != model.asset.shapedirs.shape[2]
+        or track.expression.shape[1] != model.asset.exprdirs.shape[2]
+    ):
+        raise ValueError(
+            f"the track was made with the head {track.head}, --head is {model.asset.name}; give the track's"
+        )
     path = folder / f"{name}.report.html"
     with ExitStack() as stack:
         reader = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -92,7 +93,10 @@ def stretches(mask: Bool[np.ndarray, "T"], face: Track) -> list[Stretch]:
     breaks = np.flatnonzero(np.diff(rows) != 1) + 1
     runs = [(int(run[0]), int(run[-1])) for run in np.split(rows, breaks)]
     step = 1 / face.fps
-    return [Stretch(int(face.frame[a]), int(face.frame[b]), float(face.time[a]), float(face.time[b]) + step) for a, b in runs]
+    return [
+        Stretch(int(face.frame[a]), int(face.frame[b]), float(face.time[a]), float(face.time[b]) + step)
+        for a, b in runs
+    ]
 
 
 def cuts(track: Track) -> Float[np.ndarray, "C"]:
@@ -149,8 +153,8 @@ _MEASURED = (
 
 
 def strongest(face: Track, count: int) -> Int[np.ndarray, "N"]:
-    """Rows for a contact sheet: of every one of `count` stretches the one with the strongest expression, seen if any."""
+    """Rows for a contact sheet: of each of `count` stretches the one with the strongest expression, if seen."""
     strength = np.abs(face.expression).sum(1) + np.abs(face.jaw[:, 0])
     strength = strength + np.where(face.valid, 1e6, 0.0)
     edges = np.linspace(0, len(face), min(count, len(face)) + 1).round().astype(int)
-    return np.array([a + int(np.argmax(strength[a:b])) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a])
+    return np.array([a + int(np.argmax(strength[a:b])) for a, b in pairwise(edges) if b > a])

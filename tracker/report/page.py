@@ -71,7 +71,8 @@ def html(track: Track, faces: Sequence[FaceReport], source: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{name}: track report</title><style>{style}</style></head>'
+        f'<meta name="color-scheme" content="light dark"><title>{name}: track report</title>'
+        f"<style>{style}</style></head>"
         f"<body><header><h1>{name}</h1><p>{' · '.join(facts)}</p>{index}</header><main>{body}</main>"
         f"<footer>Made by decatrack from {escape(source)}.</footer>"
         f"<script>{script}</script></body></html>"
@@ -92,7 +93,10 @@ def _face(face: FaceReport, all_cuts: np.ndarray) -> str:
         line_chart("Jaw", "°", axis, [Line("opening", jaw[:, 0]), Line("to the subject's left", jaw[:, 1])]),
         line_chart(
             "Head", "°", axis,
-            [Line("yaw, to the subject's left", turn[:, 0]), Line("pitch, down", turn[:, 1]), Line("roll, to the subject's right", turn[:, 2])],
+            [
+                Line("yaw, to the subject's left", turn[:, 0]), Line("pitch, down", turn[:, 1]),
+                Line("roll, to the subject's right", turn[:, 2]),
+            ],
         ),
         line_chart(
             "Gaze in the head", "°", axis, [Line("to the subject's left", gaze[:, 0]), Line("down", gaze[:, 1])]
@@ -105,7 +109,8 @@ def _face(face: FaceReport, all_cuts: np.ndarray) -> str:
     number = int(track.face[0])
     return (
         f'<section id="face{number}"><h2>Face {number}</h2>{_tiles(track, angles.turn, angles.jaw, lost)}'
-        f"{_worth_a_look(lost, weak, inside)}{_sheet(face)}{''.join(charts)}{_jitter(jitter(track, face.raw))}</section>"
+        f"{_worth_a_look(lost, weak, inside)}{_sheet(face)}{''.join(charts)}"
+        f"{_jitter(jitter(track, face.raw))}</section>"
     )
 
 

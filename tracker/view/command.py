@@ -1,6 +1,6 @@
-"""Look at a track in the browser: play, scrub and orbit; the head with its detail or texture, beside the video or over it.
+"""Look at a track in the browser: play, scrub and orbit; the head with detail or texture, beside the video or over it.
 
-  decatrack view talk.npz --video talk.mp4
+decatrack view talk.npz --video talk.mp4
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def port_number(text: str) -> int:
 
 
 def find_video(name: str, track: Path, given: str | None) -> Path | None:
-    """The video that is given, or the one that the track names, beside the track or here; None where it is not there."""
+    """The video that is given, or the one that the track names, beside the track or here; None if not there."""
     if given is not None:
         return Path(given)
     for folder in (track.parent, Path()):

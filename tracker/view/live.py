@@ -35,7 +35,9 @@ class LivePage:
         """Draw a moment."""
         wanted = self.page.wanted
         rows = list(now.rows.values())
-        heads = [drawn_head(row, 0, wanted, self._surfaces, self._centre) for row in (rows if wanted.over else rows[:1])]
+        heads = [
+            drawn_head(row, 0, wanted, self._surfaces, self._centre) for row in (rows if wanted.over else rows[:1])
+        ]
         picture = now.frame.image
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = resize(picture, self._size)

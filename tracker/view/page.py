@@ -1,7 +1,8 @@
 """The page: what is drawn and the controls, with viser. Nothing here knows of tracks.
 
-Vertices are updated in place (viser's cheapest path: one message, ``bufferSubData`` in the browser). viser draws pictures
-on meshes from glTF only, which it builds anew for every frame; so there are two such meshes, one shown and one loading.
+Vertices are updated in place (viser's cheapest path: one message, ``bufferSubData`` in the browser). viser draws
+pictures on meshes from glTF only, which it builds anew for every frame; so there are two such meshes, one shown and one
+loading.
 """
 
 from __future__ import annotations
@@ -181,7 +182,8 @@ class Page:
         """Stop serving."""
         for alternating in self._textured.values():
             alternating.close()
-        self._server.stop()
+        with redirect_stdout(io.StringIO()):  # it says so
+            self._server.stop()
 
     def _draw_picture(self, picture: np.ndarray | None, over: bool) -> None:
         if picture is None:
@@ -196,7 +198,7 @@ class Page:
                 )  # fmt: skip
             else:
                 self._plane.image = picture
-            self._plane.visible = True
+                self._plane.visible = True
             return
         if self._plane is not None:
             self._plane.visible = False
@@ -231,7 +233,9 @@ class Page:
         for name, where, strength in (("key", (-0.8, 0.8, 0.7), 2.1), ("front", (0.5, 0.0, 1.0), 0.45)):
             # viser's directional light shines from its position to the origin of the scene.
             scene.add_light_directional(f"/light/{name}", intensity=strength, position=where, cast_shadow=False)
-        self._server.gui.configure_theme(dark_mode=dark, show_logo=False, show_share_button=False, brand_color=(59, 130, 214))
+        self._server.gui.configure_theme(
+            dark_mode=dark, show_logo=False, show_share_button=False, brand_color=(59, 130, 214)
+        )
         camera = self._server.initial_camera
         camera.up, camera.fov, camera.look_at = np.array([0.0, 1.0, 0.0]), FIELD, np.zeros(3)
         camera.position = np.array([0.0, 0.0, BESIDE.distance])
@@ -259,7 +263,9 @@ class Page:
             steps = gui.add_button_group("Step", ("−10", "−1", "+1", "+10"))
             self._on(self._slider, lambda value: {"frame": int(value), "playing": False})
             self._on(speed, lambda value: {"speed": _SPEEDS[value]})
-            self._on(steps, lambda value: {"frame": self._stepped(int(value.replace("−", "-")), frames), "playing": False})
+            self._on(
+                steps, lambda value: {"frame": self._stepped(int(value.replace("−", "-")), frames), "playing": False}
+            )
             self._play.on_click(lambda _: self.toggle())
             gui.add_command("Play or pause", hotkey="P").on_trigger(lambda _: self.toggle())
         self._status = gui.add_markdown("")

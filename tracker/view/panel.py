@@ -44,8 +44,9 @@ def bars(names: Sequence[str], values: Float[np.ndarray, "E"], jaw: Float[np.nda
     opening = _row("opening", [_bar(float(jaw[0]) / _JAW_OPEN, f"{np.rad2deg(jaw[0]):.0f}°")])
     if not names:
         rows = [_row(f"ψ {k + 1}", [_signed(float(v))]) for k, v in enumerate(values)]
-        return f'{_STYLE}<div class="dt" id="bars"><div class="h">Jaw</div>{opening}<div class="h">Expression, σ</div>' + (
-            "".join(rows) + "</div>"
+        return (
+            f'{_STYLE}<div class="dt" id="bars"><div class="h">Jaw</div>{opening}<div class="h">Expression, σ</div>'
+            + ("".join(rows) + "</div>")
         )
     shown: dict[str, list[str]] = {}
     for name, cells in _paired(names, values):
@@ -66,7 +67,12 @@ def _paired(names: Sequence[str], values: Float[np.ndarray, "E"]) -> list[tuple[
         if stem in ("jaw", "mouth") or not all(side in value for side in pair):
             rows.append((name, [_bar(value[name], f"{value[name]:.2f}")]))
         elif name == pair[0]:
-            rows.append((stem, [_bar(value[side], f"{letter} {value[side]:.2f}") for side, letter in zip(pair, "LR", strict=True)]))
+            rows.append(
+                (
+                    stem,
+                    [_bar(value[side], f"{letter} {value[side]:.2f}") for side, letter in zip(pair, "LR", strict=True)],
+                )
+            )
     return rows
 
 
@@ -90,7 +96,9 @@ def _bar(share: float, text: str) -> str:
 def _signed(value: float) -> str:
     half = 50 * min(abs(value) / 3.0, 1.0)
     left = 50 - half if value < 0 else 50
-    return f'<span class="b{" q" if value < 0 else ""}"><i style="left:{left:.0f}%;width:{half:.0f}%"></i><em>{value:+.2f}</em></span>'
+    kind = "b q" if value < 0 else "b"
+    drawn = f'<i style="left:{left:.0f}%;width:{half:.0f}%"></i>'
+    return f'<span class="{kind}">{drawn}<em>{value:+.2f}</em></span>'
 
 
 def frame_json(track: Track, row: int) -> str:
@@ -125,8 +133,7 @@ def frame_python(track: Track, row: int) -> str:
     lines = [f"# {track.video}, face {record['face']}, frame {record['frame']}, {record['time']} s; {track.head}"]
     lines += ["import torch", "from model.params import Camera, FaceParams", "", "face = FaceParams("]
     lines += [
-        f"    {name}=torch.tensor({record[name]}),"
-        for name in ("shape", "expression", "pose", "neck", "jaw", "eyes")
+        f"    {name}=torch.tensor({record[name]})," for name in ("shape", "expression", "pose", "neck", "jaw", "eyes")
     ]
     s, tx, ty = record["camera"]
     lines += [")", f"camera = Camera(s=torch.tensor({s}), t=torch.tensor([{tx}, {ty}]))"]
@@ -143,7 +150,7 @@ def copying(title: str, text: str) -> str:
     colours = "background:transparent;color:inherit;border:1px solid rgba(128,134,150,.5);border-radius:4px"
     return (
         f'<div style="padding:0 2px 12px"><button type="button" style="{colours};padding:4px 12px;cursor:pointer" '
-        f'onclick="const t=this.parentElement.querySelector(\'textarea\');{button}">Copy {escape(title)}</button>'
+        f"onclick=\"const t=this.parentElement.querySelector('textarea');{button}\">Copy {escape(title)}</button>"
         f'<textarea readonly aria-label="{escape(title)}" style="{style};{colours};margin-top:6px;padding:6px">'
         f"{escape(text)}</textarea></div>"
     )

@@ -16,7 +16,7 @@ from model.asset import HeadAsset
 from model.deca import DECA
 from model.dense import DenseSurface
 from model.head import HeadModel
-from model.mesh import Mesh, vertex_normals
+from model.mesh import vertex_normals
 from model.params import FaceParams
 from model.views import shading_view
 
@@ -29,7 +29,7 @@ _COLOURS: dict[str, tuple[int, int, int]] = {
     "iris": (58, 84, 108),
     "pupil": (24, 26, 30),
     "teeth": (240, 238, 230),
-    "mouth": (160, 88, 88),
+    "mouth": (122, 66, 68),
 }
 _IRIS, _PUPIL = 0.0062, 0.0024  # metres from the foremost point of the eyeball
 
@@ -71,7 +71,7 @@ class Surfaces:
         coarse_parts, detailed_parts: how the surfaces divide; of the detailed one only the skin is finer.
 
     Args:
-        deca: of the head, in evaluation mode; None where there are no weights: then there is neither detail nor texture.
+        deca: of the head, in evaluation mode; None where there are no weights: neither detail nor texture then.
     """
 
     def __init__(self, head: HeadModel, deca: DECA | None = None, subdivision: int = SUBDIVISION) -> None:
