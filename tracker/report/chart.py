@@ -237,7 +237,7 @@ def _hover(axis: Axis, lines: Sequence[Line], unit: str) -> str:
         "x": [round(float(v), 1) for v in axis.x(axis.time[rows])],
         "t": [round(float(v), 2) for v in axis.time[rows]],
         "f": [int(v) for v in axis.frame[rows]],
-        "unit": unit,
+        "unit": unit if unit in ("", "°") else f" {unit}",
         "lines": {line.name: [float(f"{v:.3g}") for v in line.values[rows]] for line in lines},
     }
     return escape(json.dumps(record, separators=(",", ":"), ensure_ascii=False), quote=True)

@@ -142,6 +142,21 @@ def _place(face: Track) -> Float[np.ndarray, "T 2"]:
     return face.landmarks[:, 17:].mean(1)
 
 
+def shake(face: Track) -> Float[np.ndarray, "T"]:
+    """How much the landmarks change their pace from frame to frame, px: mean length of their second differences.
+
+    0 at both ends of a shot, and around frames that were not seen.
+    """
+    marks = face.landmarks.astype(np.float64)
+    out = np.zeros(len(face))
+    if len(face) < 3:
+        return out
+    bend = np.linalg.norm(marks[2:] - 2 * marks[1:-1] + marks[:-2], axis=2).mean(1)
+    known = face.valid[2:] & face.valid[1:-1] & face.valid[:-2] & (face.shot[2:] == face.shot[:-2])
+    out[1:-1] = np.where(known, bend, 0.0)
+    return out
+
+
 _MEASURED = (
     ("place in the picture", "px", _place),
     ("turn of the head", "°", _turning),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tracker.report.chart import Axis, Line, data_url, expression_map, line_chart
-from tracker.report.measures import Jitter, Stretch, curves, cuts, doubtful, gaps, jitter
+from tracker.report.measures import Jitter, Stretch, curves, cuts, doubtful, gaps, jitter, shake
 from tracker.report.sheet import Picture
 from tracker.track import Track
 
@@ -106,6 +106,10 @@ def _face(face: FaceReport, all_cuts: np.ndarray) -> str:
             height=100.0, limits=(0.0, 1.0),
         ),
     ]  # fmt: skip
+    shaking = [Line("in this track", shake(track))]
+    if face.raw is not None:
+        shaking = [Line("after smoothing", shake(track)), Line("before", shake(face.raw))]
+    charts.append(line_chart("Shake of the landmarks", "px per frame²", axis, shaking))
     number = int(track.face[0])
     return (
         f'<section id="face{number}"><h2>Face {number}</h2>{_tiles(track, angles.turn, angles.jaw, lost)}'
@@ -163,13 +167,13 @@ def _jitter(rows: Sequence[Jitter]) -> str:
     largest = [max(v for v in (row.before, row.after, 1e-12) if math.isfinite(v)) for row in rows]
     lines = []
     for row, most in zip(rows, largest, strict=True):
-        unit = escape(row.unit)
-        cells = f"<td>{_figure(row.after)} {unit}</td>"
+        unit = escape(row.unit if row.unit in ("", "°") else f" {row.unit}")
+        cells = f"<td>{_figure(row.after)}{unit}</td>"
         if known:
             ratio = row.after / row.before if math.isfinite(row.before) and row.before > 0 else math.nan
             bar = f'<span class="was"></span><span class="is" style="width:{100 * row.after / most:.0f}%"></span>'
             share = f"{100 * ratio:.0f} %" if math.isfinite(ratio) else ""
-            cells = f"<td>{_figure(row.before)} {unit}</td>{cells}<td><div class='bar'>{bar}</div>{share}</td>"
+            cells = f"<td>{_figure(row.before)}{unit}</td>{cells}<td><div class='bar'>{bar}</div>{share}</td>"
         lines.append(f"<tr><th>{escape(row.name)}</th>{cells}</tr>")
     note = (
         "Noise from frame to frame (standard deviation of what differences of 4th order leave; blinks and quick speech "

@@ -80,5 +80,5 @@ def find_video(name: str, track: Path, given: str | None) -> Path | None:
     for folder in (track.parent, Path()):
         if name and (folder / name).is_file():
             return folder / name
-    print(f"view: {name} is not beside {track}; without --video the page shows no picture", file=sys.stderr)
+    print(f"view: {name} is not beside {track}; without --video there are no pictures", file=sys.stderr)
     return None
