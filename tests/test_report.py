@@ -20,7 +20,7 @@ SIZE = (320, 180)
 
 
 def openhead_track(rows=(60, 30), seed=0, **changes) -> Track:
-    """Faces that turn and talk, each a little further to the right; a gap in the first, and where there are several a cut."""
+    """Faces that turn and talk, each further to the right; a gap in the first, and where there are several a cut."""
     rng = np.random.default_rng(seed)
     n = sum(rows)
     face = np.repeat(np.arange(len(rows)), rows)

@@ -101,7 +101,7 @@ def test_timeline_of_gaps_and_faces():
 
 
 @pytest.fixture(scope="module")
-def tiny(request) -> Surfaces:
+def tiny() -> Surfaces:
     from heads import tiny_head
 
     asset = tiny_head()

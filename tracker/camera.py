@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -32,6 +32,7 @@ class Arrived:
     at: float
 
 
+@runtime_checkable
 class LiveSource(Protocol):
     """Where frames happen.
 

@@ -60,7 +60,7 @@ def html(track: Track, faces: Sequence[FaceReport], source: str) -> str:
     seconds = float(track.time.max() - track.time.min()) + 1 / track.fps
     shots = int(track.shot.max()) + 1
     facts = [
-        f"{track.size[0]}×{track.size[1]}", f"{track.fps:.6g} frames/s", f"{frames} frames", _clock(seconds),
+        f"{track.size[0]}×{track.size[1]}", f"{track.fps:.6g} frames/s", f"{frames} frames tracked", _clock(seconds),
         f"{shots} shot{'s' * (shots != 1)}", f"{len(faces)} face{'s' * (len(faces) != 1)}", escape(track.head),
     ]  # fmt: skip
     body = "".join(_face(face, cuts(track)) for face in faces)

@@ -197,11 +197,9 @@ class Player:
 
 
 def amid(surfaces: Surfaces) -> Float[np.ndarray, "3"]:
-    """A point amid the mean head without its neck, metres: where its root joint is across, its middle in height."""
+    """The middle of the mean head's extent, metres."""
     template = surfaces.head.asset.template.astype(np.float64)
-    skull = template[:, 1] > np.quantile(template[:, 1], 0.12)
-    low, high = template[skull].min(0), template[skull].max(0)
-    return (low + high) / 2
+    return (template.min(0) + template.max(0)) / 2
 
 
 def clock(seconds: float, fine: bool = False) -> str:
