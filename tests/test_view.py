@@ -54,15 +54,16 @@ def clip(tmp_path_factory) -> Path:
     return path
 
 
-def test_a_head_over_the_picture_lies_where_it_was_seen():
+@pytest.mark.parametrize("tall", [1.0, 0.4])
+def test_a_head_over_the_picture_lies_where_it_was_seen(tall):
     rng = np.random.default_rng(0)
     vertices = rng.normal(size=(50, 3)) * 0.08
     camera = np.array([700.0, 300.0, 170.0])
-    points = over(vertices, camera, (640, 360), np.array([0.0, 0.02, 0.01]))
+    points = over(vertices, camera, (640, 360), np.array([0.0, 0.02, 0.01]), tall)
     expected = project(
         Camera(torch.tensor(camera[0]), torch.from_numpy(camera[1:])), torch.from_numpy(vertices)
     ).numpy()
-    assert np.abs(seen_at(points, (640, 360)) - expected).max() < 1e-3
+    assert np.abs(seen_at(points, (640, 360), tall) - expected).max() < 1e-3
     assert points[:, 2].max() < OVER.distance / 2
 
 

@@ -45,6 +45,7 @@ class Wanted:
         faces: names in the drop-down that are chosen.
         over: whether the heads lie over the picture.
         opacity: of the heads over the picture.
+        tall: height of the picture under them, units, so that it fits into the browser's window.
         changes: counts up with every change by the user.
     """
 
@@ -55,6 +56,7 @@ class Wanted:
     surface: Surface = "coarse"
     over: bool = False
     opacity: float = 1.0
+    tall: float = 1.0
     changes: int = 0
 
 
@@ -158,7 +160,7 @@ class Page:
     def draw(self, shown: Shown, wanted: Wanted) -> None:
         """Show a moment; `wanted` is what it was made for."""
         with self._drawing, self._server.atomic():
-            self._draw_picture(shown.picture, wanted.over)
+            self._draw_picture(shown.picture, wanted)
             used = set()
             for number, head in enumerate(shown.heads):
                 if isinstance(head, bytes):
@@ -185,12 +187,12 @@ class Page:
         with redirect_stdout(io.StringIO()):  # it says so
             self._server.stop()
 
-    def _draw_picture(self, picture: np.ndarray | None, over: bool) -> None:
+    def _draw_picture(self, picture: np.ndarray | None, wanted: Wanted) -> None:
         if picture is None:
             if self._plane is not None:
                 self._plane.visible = False
             return
-        if over:
+        if wanted.over:
             if self._plane is None:
                 self._plane = self._server.scene.add_image(
                     "/picture", picture, self._aspect, 1.0, format="jpeg", jpeg_quality=_QUALITY,
@@ -199,6 +201,7 @@ class Page:
             else:
                 self._plane.image = picture
                 self._plane.visible = True
+            self._plane.scale = wanted.tall
             return
         if self._plane is not None:
             self._plane.visible = False
@@ -240,6 +243,16 @@ class Page:
         camera.up, camera.fov, camera.look_at = np.array([0.0, 1.0, 0.0]), FIELD, np.zeros(3)
         camera.position = np.array([0.0, 0.0, BESIDE.distance])
         camera.near, camera.far = 0.05, 100.0
+
+    def _tall(self) -> float:
+        """Height of the picture, units, at which it fits into every window."""
+        windows = [client.camera.aspect for client in self._server.get_clients().values()]
+        return min(1.0, 0.97 * min(windows, default=1.0) / self._aspect)
+
+    def _front(self) -> None:
+        """Look from the front; the window may have changed."""
+        self._go_home(OVER if self._wanted.over else BESIDE)
+        self._change({"tall": self._tall()})
 
     def _go_home(self, home: Home) -> None:
         position = np.array([0.0, 0.0, home.distance])
@@ -285,10 +298,10 @@ class Page:
                 opacity.visible = over
                 self._image.visible = not over
                 self._go_home(OVER if over else BESIDE)
-                return {"over": over}
+                return {"over": over, "tall": self._tall()}
 
             self._on(where, placed)
-        gui.add_button("Camera to the front").on_click(lambda _: self._go_home(OVER if self._wanted.over else BESIDE))
+        gui.add_button("Camera to the front").on_click(lambda _: self._front())
         if self._copied is not None:
             gui.add_button("Copy parameters", icon=self._viser.Icon.COPY).on_click(lambda _: self._copy())
         shade = gui.add_checkbox("Dark", dark)

@@ -125,7 +125,7 @@ def drawn_head(
 
     def placed(vertices: np.ndarray) -> np.ndarray:
         if wanted.over:
-            return over(vertices, track.camera[row], track.size, centre)
+            return over(vertices, track.camera[row], track.size, centre, wanted.tall)
         return beside(vertices, centre)
 
     face = track.params(row)
