@@ -20,5 +20,6 @@ if (kind === "view") {
   await page.getByRole("option", { name: surface, exact: true }).click();
   await page.waitForTimeout(5000);
 }
+if (kind === "report") await page.evaluate(() => Promise.all([...document.images].map((image) => image.decode())));
 await page.screenshot({ path: out });
 await browser.close();

@@ -152,7 +152,7 @@ def _sheet(face: FaceReport) -> str:
     for picture in face.sheet:
         row = picture.row
         images = [image for image in (picture.filmed, picture.tracked) if image is not None]
-        tags = "".join(f'<img src="{data_url(image, ".jpg", 82)}" alt="" loading="lazy">' for image in images)
+        tags = "".join(f'<img src="{data_url(image, ".jpg", 82)}" alt="">' for image in images)
         unsure = "" if track.valid[row] else " · not seen"
         cards.append(
             f'<figure class="card{" pair" if len(images) > 1 else ""}">{tags}<figcaption>frame {track.frame[row]} · '
