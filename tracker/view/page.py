@@ -196,12 +196,11 @@ class Page:
             if self._plane is None:
                 self._plane = self._server.scene.add_image(
                     "/picture", picture, self._aspect, 1.0, format="jpeg", jpeg_quality=_QUALITY,
-                    wxyz=(0.0, 1.0, 0.0, 0.0), cast_shadow=False, receive_shadow=False,
+                    scale=wanted.tall, wxyz=(0.0, 1.0, 0.0, 0.0), cast_shadow=False, receive_shadow=False,
                 )  # fmt: skip
             else:
-                self._plane.image = picture
+                self._plane.image, self._plane.scale = picture, wanted.tall
                 self._plane.visible = True
-            self._plane.scale = wanted.tall
             return
         if self._plane is not None:
             self._plane.visible = False
