@@ -96,21 +96,31 @@ class DenseSurface(nn.Module):
             displacement: metres along the normals over the UV map, as in `model.detail.DetailMaps`.
             texture: RGB over the UV map.
         """
+        points, smooth = self._rounded(mesh)
+        dense, shading = Mesh(points, self.faces), smooth
+        if displacement is not None:
+            rounded = vertex_normals(dense)
+            dense = Mesh(self._displaced(points, smooth, displacement), self.faces)
+            # The rounded triangles meet at small angles, which would show.
+            shading = smooth + vertex_normals(dense) - rounded
+        colours = None if texture is None else self._from_map(texture)
+        return DenseMesh(dense, normalize(shading, dim=-1), colours)
+
+    def points(self, mesh: Mesh, displacement: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch W 3"]:
+        """The vertices of `forward` alone, for those who work out normals themselves; a fifth of the time."""
+        return self._displaced(*self._rounded(mesh), displacement)
+
+    def _rounded(self, mesh: Mesh) -> tuple[Tensor, Tensor]:
+        """The dense vertices on the rounded triangles, and the smooth normals there."""
         normals = vertex_normals(mesh)
         corners, directions = mesh.vertices[..., self.corner, :], normals[..., self.corner, :]
         weight = self.weight[..., None]
         flat = (weight * corners).sum(-2)
         distance = (directions * (corners - flat[..., None, :])).sum(-1, keepdim=True)
-        points = flat + 0.75 * (weight * distance * directions).sum(-2)
-        smooth = (weight * directions).sum(-2)
-        dense, shading = Mesh(points, self.faces), smooth
-        if displacement is not None:
-            rounded = vertex_normals(dense)
-            dense = Mesh(points + self._from_map(displacement[..., None, :, :]) * smooth, self.faces)
-            # The rounded triangles meet at small angles, which would show.
-            shading = smooth + vertex_normals(dense) - rounded
-        colours = None if texture is None else self._from_map(texture)
-        return DenseMesh(dense, normalize(shading, dim=-1), colours)
+        return flat + 0.75 * (weight * distance * directions).sum(-2), (weight * directions).sum(-2)
+
+    def _displaced(self, points: Tensor, smooth: Tensor, displacement: Tensor) -> Tensor:
+        return points + self._from_map(displacement[..., None, :, :]) * smooth
 
     def _from_map(self, maps: Tensor) -> Tensor:
         """Maps ``... C h w`` at the dense vertices, ``... W C``."""

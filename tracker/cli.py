@@ -15,6 +15,7 @@ from tracker.config import TrackConfig
 from tracker.inputs import Job, plan
 
 if TYPE_CHECKING:
+    from tracker.finish import Raw
     from tracker.work import Outcome
 
 DESCRIPTION = """\
@@ -22,6 +23,7 @@ Track the faces of a video: identity, expression, jaw, gaze and pose of a 3D hea
 
   track talk.mp4 --out talk.npz --preview talk_preview.mp4
   track talks/ 'more/*.mov' --out params/ --resume
+  track --camera 0 --view
   track 's3://bucket/talks/*.mp4' --out s3://bucket/params/ --workers 8
 """
 
@@ -36,10 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> Parser:
     """The options of `track`."""
     p = Parser(prog="track", description=DESCRIPTION)
-    p.add_argument("videos", nargs="+", metavar="VIDEO", help="videos, directories of videos, glob patterns, or URLs")
-    p.add_argument("--out", required=True, metavar="PARAMS.npz|DIR", help="where the parameters go; DIR for several")
+    p.add_argument("videos", nargs="*", metavar="VIDEO", help="videos, directories of videos, glob patterns, or URLs")
+    p.add_argument("--out", metavar="PARAMS.npz|DIR", help="where the parameters go; DIR for several")
     p.add_argument("--preview", metavar="OUT.mp4|DIR", help="also write the video beside itself with the mesh over it")
     p.add_argument("--export", action="append", default=[], metavar="FILE|.EXT", help=_EXPORT)
+    p.add_argument("--report", metavar="DIR", help="also write a page with curves, jitter and a contact sheet there")
     p.add_argument("--head", metavar="openhead|PATH", help="the head model (default: openhead)")
     p.add_argument(
         "--weights",
@@ -61,6 +64,9 @@ def parser() -> Parser:
     p.add_argument(
         "--ray-address", metavar="ADDRESS", help="track on a Ray cluster: auto, host:port or ray://host:port"
     )
+    p.add_argument("--camera", metavar="N|FILE", help="track live: a camera by its number, or a file at its own pace")
+    p.add_argument("--view", action="store_true", help="show the live session on a web page")
+    p.add_argument("--port", metavar="P", help="of that page (default: 8080)")
     p.add_argument("--config", metavar="FILE.yaml", help="settings; options given here come on top")
     return p
 
@@ -68,6 +74,18 @@ def parser() -> Parser:
 def _track(argv: Sequence[str]) -> int:
     options = parser().parse(argv)
     config = _config(options)
+    if options.camera is not None:
+        return _live(options, config)
+    if not options.videos or options.out is None:
+        missing = ", ".join(name for name, value in (("VIDEO", options.videos), ("--out", options.out)) if not value)
+        raise ValueError(f"the following arguments are required: {missing}; see track --help")
+    if options.view or options.port:
+        raise ValueError("--view and --port go with --camera; look at a finished track with: decatrack view PARAMS.npz")
+    reports = None
+    if options.report:
+        from tracker.report.hook import Reports
+
+        reports = Reports(options.report, config.head)
     workers = _number(options.workers, "--workers") if options.workers else None
     jobs = plan(options.videos, options.out, options.preview)
     # Here, so that --help and mistakes in the options do not wait for torch and the detector.
@@ -77,7 +95,8 @@ def _track(argv: Sequence[str]) -> int:
     check_exports(options.export, [job.out for job in jobs])
 
     started, outcomes, several, exported = time.monotonic(), [], len(jobs) > 1, True
-    with closing(_outcomes(jobs, config, options.resume, workers, options.ray_address)) as done:
+    raw = reports and reports.keep
+    with closing(_outcomes(jobs, config, options.resume, workers, options.ray_address, raw)) as done:
         for job, outcome in done:
             outcomes.append(outcome)
             for note in outcome.notes:
@@ -87,6 +106,8 @@ def _track(argv: Sequence[str]) -> int:
                 if job.preview is not None:
                     print(f"{job.preview}: preview")
                 exported &= _exported(job, options.export, config, several)
+                if reports is not None:
+                    print(f"{reports.write(job)}: report")
             elif several:
                 print(f"track: {outcome.error}", file=sys.stderr)
             else:
@@ -121,12 +142,32 @@ def _exported(job: Job, wanted: Sequence[str], config: TrackConfig, several: boo
     return True
 
 
+def _live(options, config: TrackConfig) -> int:
+    """A camera, or a file as if it were one."""
+    unused = ("--preview", "--export", "--report", "--resume", "--workers", "--ray-address")
+    given = [name for name in unused if getattr(options, name.strip("-").replace("-", "_"))]
+    if options.videos or given:
+        raise ValueError(f"--camera does not go with {options.videos[0] if options.videos else given[0]}; leave it out")
+    if options.port and not options.view:
+        raise ValueError("--port goes with --view")
+    from tracker.live_command import track_live
+    from tracker.view.command import PORT, port_number
+
+    port = port_number(options.port) if options.port else PORT
+    return track_live(options.camera, config, out=options.out, view=options.view, port=port)
+
+
 def _by_ray(workers: int | None, address: str | None) -> bool:
     return workers is not None or address is not None
 
 
 def _outcomes(
-    jobs: Sequence[Job], config: TrackConfig, resume: bool, workers: int | None, address: str | None
+    jobs: Sequence[Job],
+    config: TrackConfig,
+    resume: bool,
+    workers: int | None,
+    address: str | None,
+    raw: Raw | None = None,
 ) -> Generator[tuple[Job, Outcome], None, None]:
     """Every video with how it went, as they are done."""
     from tracker.work import Outcome
@@ -145,7 +186,7 @@ def _outcomes(
     tracker = Tracker(config)
     for job in jobs:
         try:
-            yield job, tracker.track(job, resume=resume)
+            yield job, tracker.track(job, resume=resume, raw=raw)
         except (ValueError, RuntimeError, OSError) as error:
             if len(jobs) == 1:
                 raise

@@ -30,6 +30,9 @@ Report = Callable[[str, int, int], None]
 Note = Callable[[str], None]
 """Told one line for the user."""
 
+Raw = Callable[[Track], None]
+"""Told the track before it is smoothed."""
+
 _ROWS = 256  # posed at once for their landmarks; bounds the memory
 
 
@@ -61,12 +64,13 @@ def finish_track(
     report: Report = no_report,
     note: Note = lambda text: None,
     spread: Spread | None = None,
+    raw: Raw | None = None,
 ) -> Track:
     """Fit and smooth the faces of a video.
 
     Args:
         network: that gave the codes; None without.
-        report, note: as in `tracker.pipeline.track_video`.
+        report, note, raw: as in `tracker.pipeline.track_video`.
         spread: as in `tracker.fit.fit_face`.
     """
     if seen.damage:
@@ -83,13 +87,20 @@ def finish_track(
             note(f"face {number}: the network disagrees with the landmarks in {share} of the frames; fitted without it")
     report("smooth", 0, 1)
     with single_threaded():
-        return _smoothed(source, seen.faces, fits, head, config)
+        return _smoothed(source, seen.faces, fits, head, config, raw)
 
 
 def _smoothed(
-    source: Source, faces: list[Observations], fits: list[FaceFit], head: HeadModel, config: TrackConfig
+    source: Source,
+    faces: list[Observations],
+    fits: list[FaceFit],
+    head: HeadModel,
+    config: TrackConfig,
+    raw: Raw | None,
 ) -> Track:
     track = _assembled(source, head, faces, fits)
+    if raw is not None:
+        raw(with_landmarks(track, head))
     looks = overall([fit.appearance for fit in fits], [len(face.frame) for face in faces])
     if looks is not None:
         track = replace(track, light=looks.light)

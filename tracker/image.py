@@ -63,9 +63,16 @@ def write_image(path: str | Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
         raise ValueError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def encode_image(image: UInt8[np.ndarray, "H W *C"], suffix: str = ".png") -> bytes:
-    """An RGB or grey picture as the bytes of a ``.png`` or ``.jpg`` file."""
-    ok, data = cv2.imencode(suffix, image[..., ::-1] if image.ndim == 3 else image, _SUFFIXES[suffix])
+def encode_image(image: UInt8[np.ndarray, "H W *C"], suffix: str = ".png", quality: int | None = None) -> bytes:
+    """An RGB, RGBA (PNG only) or grey picture as the bytes of a ``.png`` or ``.jpg`` file.
+
+    Args:
+        quality: of a JPEG, 0 to 100; 95 if absent.
+    """
+    options = _SUFFIXES[suffix] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(suffix, image, options)
     assert ok
     return data.tobytes()
 

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 GAP_SECONDS = 0.15
 """In a gap the velocity fades with this time constant: a head that leaves while turning does not spin on."""
-_START = 1e4
+START = 1e4
 """Variance of the first velocity, in (noise / frame)^2: nothing is known of it."""
 
 
@@ -76,7 +76,7 @@ def work_out_gains(
 
     kf = KalmanFilter(dim_x=2 * b, dim_z=b)
     kf.H = np.kron(np.eye(b), [[1.0, 0.0]])
-    kf.P = np.kron(np.eye(b), np.diag([variance[0], _START / interval**2]))
+    kf.P = np.kron(np.eye(b), np.diag([variance[0], START / interval**2]))
     density = np.diag(process_noise(cutoff_hz, interval))
     unit_noise = {step: np.kron(density, Q_continuous_white_noise(2, step)) for step in set(steps[1:].tolist())}
     blocks = np.arange(2 * b).reshape(b, 2)

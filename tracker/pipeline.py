@@ -18,7 +18,7 @@ from tracker.chunks import chunks_of, look
 from tracker.config import TrackConfig
 from tracker.detect import Detector, open_detector
 from tracker.encode import EncoderThread, Eyes
-from tracker.finish import Note, Report, Source, finish_track, no_report
+from tracker.finish import Note, Raw, Report, Source, finish_track, no_report
 from tracker.merge import Gathered, Merger
 from tracker.network import Network, open_network
 from tracker.resume import DetectionStore
@@ -36,6 +36,7 @@ def track_video(
     store: DetectionStore | None = None,
     note: Note = lambda text: None,
     network: Network | None = None,
+    raw: Raw | None = None,
 ) -> Track:
     """Find, fit and smooth the faces of a video.
 
@@ -44,6 +45,7 @@ def track_video(
         store: where finished chunks are kept and found again; None keeps nothing.
         note: told, in one line each, what a user should know besides.
         network: that looks at the faces; the one of `TrackConfig.weights` if absent.
+        raw: told the track before it is smoothed; without colours and detail.
 
     Raises:
         ValueError: no face in the video, no such head or weights, the detector or the device cannot be had.
@@ -60,7 +62,9 @@ def track_video(
             EncoderThread(network.deca) if network else nullcontext() as eyes,
         ):
             seen = observe(video, detector, config, report, store, as_ibug68=only_ibug68(config, head.asset), eyes=eyes)
-        return finish_track(Source.of(video), seen, head, config, network and network.facts, report=report, note=note)
+        return finish_track(
+            Source.of(video), seen, head, config, network and network.facts, report=report, note=note, raw=raw
+        )
 
 
 def needs_network(config: TrackConfig, there: bool) -> None:

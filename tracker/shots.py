@@ -68,6 +68,28 @@ def number_shots(frames: Iterable[Frame]) -> Iterator[tuple[Frame, int]]:
         yield decide()
 
 
+class CutNow:
+    """Says at once whether a shot begins with a frame, for those who cannot wait: a flash counts as a cut."""
+
+    def __init__(self) -> None:
+        self._past: deque[float] = deque(maxlen=_WINDOW)
+        self._before: _Signature | None = None
+
+    def __call__(self, frame: Frame) -> bool:
+        """The next frame."""
+        signature, before = _signature(frame.image), self._before
+        self._before = signature
+        if before is None:
+            return False
+        change = _change(before, signature)
+        cut = change >= _LEAST and _stands_out(change, [*self._past], [])
+        if cut:
+            self._past.clear()
+            change = 0.0
+        self._past.append(change)
+        return cut
+
+
 def _stands_out(change: float, past: list[float], later: list[float]) -> bool:
     """Whether a change is larger than the motion around it explains."""
     usual = max(np.quantile(past, _LARGE) if past else 0.0, np.median(later) if later else 0.0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tracker import work
 from tracker.config import TrackConfig
+from tracker.finish import Raw
 from tracker.inputs import Job
 from tracker.network import open_network
 from tracker.pipeline import load_model, needs_network, track_video
@@ -29,8 +30,11 @@ class Tracker:
         self._network = open_network(config.weights, self._head)
         needs_network(config, self._network is not None)
 
-    def track(self, job: Job, *, resume: bool) -> Outcome:
+    def track(self, job: Job, *, resume: bool, raw: Raw | None = None) -> Outcome:
         """Track a video, unless it is done already.
+
+        Args:
+            raw: told the track before it is smoothed.
 
         Raises:
             ValueError: not a video, no face in it, or the result cannot be written.
@@ -51,6 +55,7 @@ class Tracker:
                             store=todo.store,
                             note=notes.append,
                             network=self._network,
+                            raw=raw,
                         )
                     except ValueError:  # no face: going on would not help
                         todo.store.discard()

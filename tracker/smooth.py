@@ -158,7 +158,7 @@ def measured_noise(values: Float[np.ndarray, "n P"], valid: Bool[np.ndarray, "n"
 
 
 @dataclass(frozen=True)
-class _Channels:
+class Channels:
     """The parameters of a segment, but for the pose, side by side, and what kind each is."""
 
     values: Float[np.ndarray, "n P"]
@@ -168,7 +168,8 @@ class _Channels:
 def _smooth_segment(part: Track, config: SmoothConfig, pivot: np.ndarray, anchor: np.ndarray) -> Track:
     causal = config.method == "causal"
     pose = Rotation.from_rotvec(part.pose.astype(np.float64))
-    channels = _to_channels(part, pose, pivot, anchor)
+    unit = float(part.camera[0, 0])
+    channels = to_channels(part, pose, pivot, anchor, unit)
     kinds = [POSE, *channels.kinds]
     noise = np.array([kind.noise for kind in kinds])
     if causal:
@@ -179,13 +180,8 @@ def _smooth_segment(part: Track, config: SmoothConfig, pivot: np.ndarray, anchor
     trust = np.maximum(part.confidence.astype(np.float64), FAINT)
     usual_trust = 1.0 if causal else float(np.median(trust[part.valid]))
     variance = (usual_trust / trust) ** 2
-    lowest = cutoff_hz(config.averaging_ms * np.array([kind.share for kind in kinds]))
-    levels = lowest * np.array(LEVELS if config.adapt else LEVELS[:1])[:, None]
-    if config.adapt:
-        levels = np.concatenate([levels, np.full((1, len(kinds)), part.fps)])
-    rounded, which = np.unique(np.round(np.log2(np.minimum(levels, part.fps)) * _PER_OCTAVE), return_inverse=True)
-    which = which.reshape(levels.shape)
-    gains = work_out_gains(part.time, part.valid, variance, 2 ** (rounded / _PER_OCTAVE), 1 / part.fps, causal)
+    cutoffs, which = cutoffs_of(kinds, config, part.fps)
+    gains = work_out_gains(part.time, part.valid, variance, cutoffs, 1 / part.fps, causal)
 
     values = filter_values(channels.values, which[-1, 1:], gains)
     turns = Rotation.from_quat(filter_turns(pose.as_quat(), int(which[-1, 0]), gains))
@@ -196,7 +192,19 @@ def _smooth_segment(part: Track, config: SmoothConfig, pivot: np.ndarray, anchor
         taken = _acceptance(residual, part, causal)
         values += taken[:, 1:] * (smoother - values)
         turns = Rotation.from_rotvec(taken[:, :1] * (steadier * turns.inv()).as_rotvec()) * turns
-    return _from_channels(part, values, turns, pivot, anchor)
+    return from_channels(part, values, turns, pivot, anchor, unit)
+
+
+def cutoffs_of(
+    kinds: list[Kind], config: SmoothConfig, fps: float
+) -> tuple[Float[np.ndarray, "B"], Int[np.ndarray, "L P"]]:
+    """The cut-offs (Hz) that are needed, and which of them every parameter has at every level, the lowest first."""
+    lowest = cutoff_hz(config.averaging_ms * np.array([kind.share for kind in kinds]))
+    levels = lowest * np.array(LEVELS if config.adapt else LEVELS[:1])[:, None]
+    if config.adapt:
+        levels = np.concatenate([levels, np.full((1, len(kinds)), fps)])
+    rounded, which = np.unique(np.round(np.log2(np.minimum(levels, fps)) * _PER_OCTAVE), return_inverse=True)
+    return 2 ** (rounded / _PER_OCTAVE), which.reshape(levels.shape)
 
 
 def _noise(pose: Rotation, values: np.ndarray, valid: np.ndarray) -> Float[np.ndarray, "P"]:
@@ -232,11 +240,16 @@ def _kind(unit: str) -> Kind:
     return LIPS if unit.startswith(("mouth", "jaw", "tongue")) else EXPRESSION
 
 
-def _to_channels(part: Track, pose: Rotation, pivot: np.ndarray, anchor: np.ndarray) -> _Channels:
+def to_channels(part: Track, pose: Rotation, pivot: np.ndarray, anchor: np.ndarray, unit: float) -> Channels:
+    """What is filtered of some rows.
+
+    Args:
+        unit: px per metre, one for a whole segment: that of its first row, which a causal filter knows too.
+    """
     scale = part.camera[:, :1].astype(np.float64)
     place = part.camera[:, 1:] + scale * _anchor_offset(pose, pivot, anchor)
     blocks = [
-        (place / scale[0], [PLACE] * 2),  # px to metres with one scale for all rows, the first: causal
+        (place / unit, [PLACE] * 2),
         (np.log(scale), [LOG_SCALE]),
         (part.neck, [NECK] * 3),
         (part.jaw, [JAW] * 3),
@@ -247,14 +260,16 @@ def _to_channels(part: Track, pose: Rotation, pivot: np.ndarray, anchor: np.ndar
         if array is not None:
             blocks.append((array.reshape(len(part), -1), [kind] * array[0].size))
     values = np.concatenate([values for values, _ in blocks], axis=1, dtype=np.float64)
-    return _Channels(values, [kind for _, kinds in blocks for kind in kinds])
+    return Channels(values, [kind for _, kinds in blocks for kind in kinds])
 
 
-def _from_channels(part: Track, values: np.ndarray, pose: Rotation, pivot: np.ndarray, anchor: np.ndarray) -> Track:
-    """The inverse of `_to_channels`, in the types of `part` and its expression's range."""
+def from_channels(
+    part: Track, values: np.ndarray, pose: Rotation, pivot: np.ndarray, anchor: np.ndarray, unit: float
+) -> Track:
+    """The inverse of `to_channels`, in the types of `part` and its expression's range."""
     place, log_scale, neck, jaw, eyes, rest = np.split(values, [2, 3, 6, 9, 15], axis=1)
     scale = np.exp(log_scale)
-    shift = place * float(part.camera[0, 0]) - scale * _anchor_offset(pose, pivot, anchor)
+    shift = place * unit - scale * _anchor_offset(pose, pivot, anchor)
     expression, rest = np.split(rest, [part.expression.shape[1]], axis=1)
     if part.expression_range is not None:
         expression = np.clip(expression, *part.expression_range)

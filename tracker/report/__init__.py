@@ -1,0 +1,1 @@
+"""`decatrack report`: a track as one HTML page, with plots and a contact sheet."""

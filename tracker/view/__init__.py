@@ -1,0 +1,1 @@
+"""`decatrack view`: a track on a web page."""
