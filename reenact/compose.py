@@ -3,7 +3,8 @@
 Every pixel asks where it comes from. On the face that is told by the mesh (which point of the surface is seen, and
 where the photograph has that point), around it by the field; between the two the *places* are blended, not the colours,
 so nothing tears and nothing is doubled. Where the photograph does not show the surface (inside of the mouth, under the
-lids, the far cheek) the completed texture stands in. The person is laid over a background that stays.
+lids, the far cheek) the completed texture stands in, as far as the surface has left the photograph's. The person is laid
+over a background that stays. A head as the photograph has it gives the photograph, to the pixel.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from model.params import Camera, FaceParams
 from model.raster import rasterise
 from model.shading import sh_shading
 from reenact.align import neighbours
+from reenact.departure import Departure
 from reenact.field import Field
-from reenact.kernels import carry, mix_colours, mix_sources, over
+from reenact.kernels import carry, mix_colours, mix_sources, over, resolve
 from reenact.matte import Window, look_at
 from reenact.mouth import Mouth
 from reenact.rig import Posed, Rig
@@ -48,7 +50,7 @@ _LEAST = 0.15
 class _OnMesh:
     """Of a box's pixels: what `kernels.carry` gives, the texture (RGB, seen), the ratio of shading by wrinkles."""
 
-    carried: Float[np.ndarray, "h w 7"]
+    carried: Float[np.ndarray, "h w 8"]
     texture: Float[np.ndarray, "h w 4"]
     relief: Float[np.ndarray, "h w"]
 
@@ -79,7 +81,8 @@ class Composer:
         self._mouth = Mouth(rig, self._scene)
         # Lids and lips unfold: what their normals were on the photograph says little.
         self._relit = 1 - np.maximum(_union(rig, _WHOLE), _union(rig, _FOLDED))
-        self._own = np.ascontiguousarray(self._window.of(target.image))
+        self._person = self._scene.person(self._window.of(target.image))
+        self._departure = Departure(rig)
         self._fine = [rows for names in _FINE if len(rows := np.flatnonzero(_union(rig, names) > 0.5))]
         self._lids = _lid_margins(rig)
         self._mean = neighbours(self._faces, len(self._share))
@@ -117,19 +120,13 @@ class Composer:
         whole = self._box(points, slice(None))
         mesh = self._on_mesh(points, attributes, relief, whole, 1)
         mix_sources(source, mesh.carried, whole[0], whole[1])
-        picture = self._looked_up(source)
+        picture = look_up(self._person, source, "cubic")
         self._coloured(picture, source, mesh, whole[:2], float(camera.s))
         for rows in self._fine:
             self._refine(picture, source, points, attributes, relief, self._box(points, rows), float(camera.s))
-        matte = look_up(self._scene.matte, source)
-        part = matte[whole[1] : whole[3], whole[0] : whole[2]]
-        np.maximum(part, mesh.carried[..., 2] * (1 - mesh.texture[..., 3]), out=part)
         out = self._rig.target.image.copy()
-        over(picture, matte, self._scene.background, window.of(out))
+        over(picture, self._scene.background, window.of(out))
         return out
-
-    def _looked_up(self, source: Float[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
-        return look_up(self._own, source, "cubic")
 
     def _refine(self, picture, source, points, attributes, relief, box, pixel: float) -> None:
         """Draw a small part again with four samples per pixel: edges of lips, teeth and lids are smooth then."""
@@ -138,9 +135,9 @@ class Composer:
         size = (2 * (right - left), 2 * (bottom - top))
         fine = cv2.resize(source[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR)
         mix_sources(fine, mesh.carried, 0, 0)
-        drawn = self._looked_up(fine)
+        drawn = look_up(self._person, fine, "cubic")
         self._coloured(drawn, fine, mesh, (0, 0), 2 * pixel)
-        picture[top:bottom, left:right] = cv2.resize(drawn, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        resolve(drawn, fine, mesh.carried[..., 2], picture, left, top)
 
     def _coloured(self, picture, source, mesh: _OnMesh, corner: tuple[int, int], pixel: float) -> None:
         """Light, texture and the mouth's inside put on looked-up pixels, in place; `pixel` per metre."""
@@ -178,8 +175,9 @@ class Composer:
         scale = np.float32(relief.shape[0] / self._texture.shape[0])
         return _OnMesh(carried, texture, look_up(relief, uv * scale))
 
-    def _attributes(self, posed: Posed, params: FaceParams, camera: Camera, opening: float) -> Float[np.ndarray, "V 7"]:
-        """Place on the photograph (x, y in the window), share, light and whether inside the mouth, ratio, veil."""
+    def _attributes(self, posed: Posed, params: FaceParams, camera: Camera, opening: float) -> Float[np.ndarray, "V 8"]:
+        """Place on the photograph (x, y in the window), share, light and whether inside the mouth, ratio, veil, and
+        how far the surface has left the photograph's."""
         normals, names = posed.normals, self._rig.head.asset.expression_names
         share = self._share * (1 - self._edge * (1 - _ramp(normals[:, 2].numpy(), 0.05, 0.4)))
         place, veil = self._rig.photo.points[:, :2].numpy(), np.zeros(len(share))
@@ -194,7 +192,8 @@ class Composer:
         for _ in range(_SMOOTHED):
             ratio = self._mean @ ratio
         ratio = 1 + self._relit * (ratio - 1)
-        return np.column_stack([place, share, light, self._mouth.inside, ratio, veil]).astype(np.float32)
+        left = self._departure(posed, params)
+        return np.column_stack([place, share, light, self._mouth.inside, ratio, veil, left]).astype(np.float32)
 
 
 def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"], Float[np.ndarray, " V"]]]:

@@ -20,6 +20,7 @@ from model.params import Camera, FaceParams
 from reenact.compose import Composer
 from reenact.driver import Driver, check_head
 from reenact.lips import Lips
+from reenact.matte import Window
 from reenact.rig import Posed, Rig
 from reenact.target import Target, fit_target, open_deca
 from reenact.transfer import Motion, Neutral, TransferConfig, main_face, transfer
@@ -110,6 +111,11 @@ class Reenactor:
         if self.show.view == "composite":
             return self.target.size
         return self._composer.window.size
+
+    @property
+    def window(self) -> Window:
+        """The part of the photograph in which anything moves."""
+        return self._composer.window
 
     def motion(self, driver: Track, rest: Neutral | None = None) -> Motion:
         """The target's heads for the rows of the driver's main face.
