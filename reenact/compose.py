@@ -9,7 +9,7 @@ over a background that stays. A head as the photograph has it gives the photogra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -37,8 +37,12 @@ _FINE = (("lips",), ("left_eyelid",), ("right_eyelid",))
 _CORE = ("nose", "lips", "left_eyelid", "right_eyelid")
 _MARGIN = (0.004, 0.0022)
 """Metres from the eyeball over which lids are its margin, and how far from the eye's edge they are looked up."""
-_FOLD, _VEIL = 0.007, 0.75
+_FOLD, _VEIL = 0.007, 0.92
 """Metres from the eyeball to which a lid folds, and how far it takes the texture's colour when it is shut."""
+_DRAWN = (1.5, 3.0)
+"""Growth of a lid's faces from which the photograph is drawn out too far, and at which it says nothing."""
+_SLIT = (0.6, 1.0, 0.75)
+"""How far an eye shuts from where on it is a dark slit, where it is wholly, and how dark."""
 _RATIO = (0.75, 1.3)
 """How far light may darken or brighten a place: beyond it the model knows less than the photograph."""
 _SMOOTHED = 6
@@ -84,7 +88,7 @@ class Composer:
         self._person = self._scene.person(self._window.of(target.image))
         self._departure = Departure(rig)
         self._fine = [rows for names in _FINE if len(rows := np.flatnonzero(_union(rig, names) > 0.5))]
-        self._lids = _lid_margins(rig)
+        self._lids = _lids_of(rig)
         self._mean = neighbours(self._faces, len(self._share))
         self._before = _shading(rig.photo.normals, target.light)
 
@@ -181,30 +185,45 @@ class Composer:
         normals, names = posed.normals, self._rig.head.asset.expression_names
         share = self._share * (1 - self._edge * (1 - _ramp(normals[:, 2].numpy(), 0.05, 0.4)))
         place, veil = self._rig.photo.points[:, :2].numpy(), np.zeros(len(share))
-        for unit, margin, lid in self._lids:
-            own, now = (float(p.expression[names.index(unit)]) for p in (self._rig.target.params, params))
-            shut = np.clip((now - own) / max(1 - own, 0.2), 0, 1)
-            place, veil = place + shut * margin, veil + _VEIL * shut * lid
+        slit = np.ones(len(share))
+        for lids in self._lids:
+            own, now = (float(p.expression[names.index(lids.unit)]) for p in (self._rig.target.params, params))
+            shut = float(np.clip((now - own) / max(1 - own, 0.2), 0, 1))
+            place, veil = place + shut * lids.margin, veil + shut * lids.folded
+            slit = slit * (1 - _SLIT[2] * _ramp(np.array(shut), *_SLIT[:2]) * lids.ball)
         place = self._mouth.sources(place, posed, params, camera)
         place = place - np.array([self._window.x0, self._window.y0])
         light = self._mouth.light(posed, opening)
         ratio = (_shading(normals, self._rig.target.light) / self._before).clip(*_RATIO)
         for _ in range(_SMOOTHED):
             ratio = self._mean @ ratio
-        ratio = 1 + self._relit * (ratio - 1)
+        ratio = slit * (1 + self._relit * (ratio - 1))
         left = self._departure(posed, params)
         return np.column_stack([place, share, light, self._mouth.inside, ratio, veil, left]).astype(np.float32)
 
 
-def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"], Float[np.ndarray, " V"]]]:
-    """By how many pixels the photograph is looked up further from an eye's opening, at the lids' edges, when it shuts;
-    and where the lid is that was folded away.
+@dataclass(frozen=True)
+class _Lids:
+    """What changes at an eye that shuts.
 
-    However well lids are aligned, their outermost pixels on the photograph are half the eye's, and what shows of an
-    open eye's lid is the shadow of its fold.
+    Attributes:
+        unit: that shuts it.
+        margin: by how many pixels the photograph is looked up further from the eye's opening. However well lids are
+            aligned, their outermost pixels on the photograph are half the eye's.
+        folded: how far the texture stands in: what shows of an open eye's lid is the shadow of its fold, and a few
+            pixels of it would be drawn out over many.
+        ball: 1 on the eyeball.
     """
-    asset, points = rig.head.asset, rig.photo.points.numpy()
-    scale = float(rig.target.camera.s)
+
+    unit: str
+    margin: Float[np.ndarray, "V 2"]
+    folded: Float[np.ndarray, " V"]
+    ball: Float[np.ndarray, " V"]
+
+
+def _lids_of(rig: Rig) -> list[_Lids]:
+    asset, points, target = rig.head.asset, rig.photo.points.numpy(), rig.target
+    scale = float(target.camera.s)
     result = []
     for unit, side in (("eyeBlinkLeft", "left"), ("eyeBlinkRight", "right")):
         eye, lid = (asset.regions.get(f"{side}_{name}") for name in ("eye", "eyelid"))
@@ -213,10 +232,25 @@ def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"], Float[np
         ball = np.flatnonzero(eye > 0.5)
         centre = points[ball, :2].mean(0)
         near = KDTree(asset.template[ball]).query(asset.template)[0]
-        weight = np.asarray(lid) * (eye < 0.5) * np.exp(-((near / _MARGIN[0]) ** 2))
+        own = np.asarray(lid) * (eye < 0.5)
         away = np.where(points[:, 1:2] > centre[1], 1.0, -1.0) * np.array([[0.0, 1.0]])
-        folded = np.asarray(lid) * (eye < 0.5) * np.exp(-((near / _FOLD) ** 4))
-        result.append((unit, weight[:, None] * away * _MARGIN[1] * scale, folded))
+        margin = (own * np.exp(-((near / _MARGIN[0]) ** 2)))[:, None] * away * _MARGIN[1] * scale
+        expression = target.params.expression.clone()
+        expression[asset.expression_names.index(unit)] = 1
+        shut = rig.posed(replace(target.params, expression=expression), target.camera)
+        drawn_out = _ramp(_growth(rig.photo, shut), *_DRAWN)
+        folded = _VEIL * own * np.maximum(np.exp(-((near / _FOLD) ** 4)), drawn_out)
+        result.append(_Lids(unit, margin, folded, np.asarray(eye, float)))
+    return result
+
+
+def _growth(before: Posed, after: Posed) -> Float[np.ndarray, " V"]:
+    """By what factor the largest of a vertex's faces grows in the picture."""
+    faces = after.mesh.faces.numpy()
+    corners = (posed.points[:, :2].numpy()[faces] for posed in (before, after))
+    small, large = (np.abs(np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0])) for c in corners)
+    result = np.zeros(len(after.normals))
+    np.maximum.at(result, faces.reshape(-1), np.repeat(large / np.maximum(small, 1e-3), 3))
     return result
 
 

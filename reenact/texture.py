@@ -17,6 +17,7 @@ from model.raster import rasterise
 from model.shading import albedo_texture, sh_shading
 from model.uv import UVLayout
 from reenact.eyes import fill_eyes
+from reenact.lids import lid_shade
 from reenact.matte import Scene
 from reenact.rig import Rig
 from reenact.sampling import look_up
@@ -29,6 +30,8 @@ _MOUTH = ("inner_mouth", "teeth", "tongue")
 _FOLDED = ("left_eyelid", "right_eyelid", "lips")
 _DARK = 0.12
 _LID_SHADE = 0.1  # lids lie deeper than the skin around
+_LEVEL = (-0.7, 0.7)
+"""How far the mirrored side's brightness is changed, logarithm."""
 _SKIN = (0.80, 0.62, 0.52)
 _WHITE = (0.5, 0.8)
 """How bright teeth are lit: they follow the brightness of the skin, but less than it varies between people."""
@@ -99,8 +102,12 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     colour = model * np.exp(_spread(np.log((photo + 4) / (model + 4)), known * ~folded, skin))
     around = np.exp(_spread(np.log(photo + 4), known, skin)) - 4
     colour[folded] = (around * (1 - _LID_SHADE * lids[..., None]))[folded]
+    colour *= lid_shade(rig, layout, lids, colour)
     twin = cv2.erode(other.seen * (1 - _hidden_by(scene, other.place)) * skin, np.ones((5, 5), np.uint8))
     twin = cv2.GaussianBlur(twin, (0, 0), 2) * (1 - lids)
+    # The other side has another light than the model knows: it takes this side's level where both are seen.
+    level = _spread(np.log((photo + 4) / (across + 4)), known * ~folded * (twin > 0.5), skin)
+    across = across * np.exp(np.clip(level, *_LEVEL))
     colour += twin[..., None] * skin[..., None] * (across - colour)
     # What a nostril or a nose's own side hides is skin too; to look it up beside is better than to invent it.
     nose = skin & (_region(asset, layout, ("nose",)) > 0.5)

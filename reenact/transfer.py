@@ -20,9 +20,9 @@ Transfer = Literal["relative", "absolute"]
 HeadPose = Literal["driver", "target", "none"]
 
 _CALMEST = 0.1  # part of the frames that the neutral face is taken from
-_TURN = (0.28, 0.42)  # rad: turns from the photograph's pose are followed to the first, and never beyond the second
-_SHIFT = (0.03, 0.06)  # metres, likewise
-_SIZE = 0.12  # most that the head may seem to grow or shrink, logarithm
+_TURN = (0.26, 0.37)  # rad: turns from the photograph's pose are followed to the first, and never beyond the second
+_SHIFT = (0.02, 0.04)  # metres, likewise
+_SIZE = 0.1  # most that the head may seem to grow or shrink, logarithm
 _GAZE = 0.6  # rad: how far eyes turn
 _ROOM = 0.2  # least way that is taken to be left from the driver's rest to the most of a unit
 _BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
