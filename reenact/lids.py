@@ -19,8 +19,8 @@ _UPPER = {
 }
 """MediaPipe's points on the margin of the upper lids, from the outer corner to the inner."""
 _LOWER = {"left": 374, "right": 145}
-_LASHES = 0.0014
-"""Half the width of the line of lashes, metres."""
+_LASHES = (0.0011, 0.0008)
+"""Metres from the margin's inner edge over which lashes are dark, and over which they fade."""
 _DARKEST, _FAINTEST = 0.2, 0.75
 """Between which the lashes' colour lies, in parts of the skin's."""
 _CREASE = (0.0085, 0.0018, 0.14)
@@ -71,7 +71,8 @@ def lid_shade(
         above = places[1, mask] > line[nearest, 1]
         crease = _CREASE[2] * np.exp(-(((far - _CREASE[0]) / _CREASE[1]) ** 2)) * above
         bright = _ROUND[1] * np.exp(-(((far - _ROUND[0]) / _ROUND[0]) ** 2)) * above
-        shade = (1 + bright - crease)[:, None] * (1 - dark * along * np.exp(-((far / _LASHES) ** 2))[:, None])
+        line_of_lashes = np.exp(-((np.maximum(far - _LASHES[0], 0) / _LASHES[1]) ** 2))
+        shade = (1 + bright - crease)[:, None] * (1 - dark * along * line_of_lashes[:, None])
         result[mask] = 1 + own[mask][:, None].clip(0, 1) * (shade - 1)
     return result
 
