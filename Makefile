@@ -6,7 +6,7 @@ OUT    ?= out
 # The stamp carries a hash of what decides the environment: a second run installs nothing.
 STAMP  := $(VENV)/.ready-$(shell cat pyproject.toml tools/setup.sh 2>/dev/null | cksum | cut -d' ' -f1)
 
-.PHONY: help setup demo test test-pytorch3d lint bench head clean
+.PHONY: help setup setup-web demo test test-pytorch3d lint bench head clean
 
 help:            ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/ — /'
@@ -19,6 +19,9 @@ $(STAMP): pyproject.toml tools/setup.sh
 
 demo: setup      ## track a face, and move a photograph by it; VIDEO=path for your own video
 	@$(BIN)/python -m training.demo --out "$(OUT)" $(if $(VIDEO),--video "$(VIDEO)")
+
+setup-web:       ## what the tests in a real browser need: Chromium, three.js, the glTF validator
+	@bash tools/setup_web.sh
 
 test: setup lint ## the checks and the tests
 	@$(BIN)/python -m pytest
