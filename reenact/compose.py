@@ -190,7 +190,7 @@ class Composer:
             own, now = (float(p.expression[names.index(lids.unit)]) for p in (self._rig.target.params, params))
             shut = float(np.clip((now - own) / max(1 - own, 0.2), 0, 1))
             place, veil = place + shut * lids.margin, veil + shut * lids.folded
-            slit = slit * (1 - _SLIT[2] * _ramp(np.array(shut), *_SLIT[:2]) * lids.ball)
+            slit = slit * (1 - _SLIT[2] * _ramp(np.full(len(share), shut), *_SLIT[:2]) * lids.ball)
         place = self._mouth.sources(place, posed, params, camera)
         place = place - np.array([self._window.x0, self._window.y0])
         light = self._mouth.light(posed, opening)

@@ -123,10 +123,11 @@ class Rig:
         self.photo = self.posed(target.params, target.camera)
 
     @torch.no_grad()
-    def posed(self, params: FaceParams, camera: Camera) -> Posed:
-        """Any batch of heads."""
+    def posed(self, params: FaceParams, camera: Camera, extra: Float[Tensor, "*batch V 3"] | None = None) -> Posed:
+        """Any batch of heads; `extra` moves vertices besides, metres, head space."""
         mesh = self.head.mesh(params)
         shift = self._shift.expand(mesh.vertices.shape)
+        shift = shift if extra is None else shift + extra
         for unit, lid, closing in self._lids:
             # Lids that are shut must meet, however far the photograph's open ones were from the fitted ones.
             own = self.target.params.expression[unit]
