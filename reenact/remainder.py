@@ -27,8 +27,10 @@ from tracker.fit.slides import read_slides, slide
 from tracker.observation import Observations
 from tracker.track import Track
 
-_SMOOTH = 0.6
-"""Deviation in frames of the smoothing over time: landmarks of single frames tremble."""
+_FAST, _SLOW, _WINDOW = 0.45, 2.0, 3.0
+"""Deviations in frames of the smoothing over time of what moves and of what is still, and of telling them apart."""
+_NOISE = 1.1
+"""Times the landmarks' trembling from which a change counts as motion."""
 _MOST = 0.004
 """Metres beyond which a shift is doubted."""
 _STIFF, _HOLD = 0.4, 1e-3
@@ -97,7 +99,22 @@ def remainder_of(track: Track, seen: Observations, head: HeadModel) -> Remainder
         result[rows] = left @ roma.rotvec_to_rotmat(params.pose).numpy()
     # Rows in which the face was not seen take the nearest one's.
     nearest = usable[np.rint(np.interp(np.arange(len(track)), usable, np.arange(len(usable)))).astype(int)]
-    return Remainder(kept, gaussian_filter1d(result[nearest], _SMOOTH, axis=0).astype(np.float32))
+    return Remainder(kept, calmed(result[nearest]))
+
+
+def calmed(shifts: Float[np.ndarray, "T P 3"]) -> Float[np.ndarray, "T P 3"]:
+    """Smoothed over time where changes are no larger than noise, hardly elsewhere (a local Wiener filter).
+
+    Noise is told by the third differences, which motion hardly has.
+    """
+    if len(shifts) < 8:
+        return shifts.astype(np.float32)
+    noise = 1.48 * np.median(np.abs(np.diff(shifts, 3, axis=0)), axis=0) / np.sqrt(20)
+    slow = gaussian_filter1d(shifts, _SLOW, axis=0)
+    moved = gaussian_filter1d(shifts, _FAST, axis=0) - slow
+    energy = gaussian_filter1d(np.square(moved).sum(-1), _WINDOW, axis=0)
+    share = np.clip(1 - _NOISE**2 * np.square(noise).sum(-1) / np.maximum(energy, 1e-12), 0, 1)
+    return (slow + share[..., None] * moved).astype(np.float32)
 
 
 def load_remainder(path: Path) -> Remainder:
@@ -107,7 +124,7 @@ def load_remainder(path: Path) -> Remainder:
         ValueError: no such file, or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Remainder(arrays["points"], arrays["shifts"].astype(np.float32))
     except (OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: cannot be read ({error})") from None

@@ -20,7 +20,7 @@ from reenact.target import Target
 
 _FRONT = 0.008
 """Metres from the middle that count as front teeth."""
-_UPPER, _LOWER = 0.0035, 0.0045
+_UPPER, _LOWER = 0.0024, 0.0045
 """Metres below the line of the lips at which upper teeth end and lower ones begin."""
 _LIDS = (("eyeBlinkLeft", "left"), ("eyeBlinkRight", "right"))
 _MARGINS = {

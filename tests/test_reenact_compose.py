@@ -83,7 +83,12 @@ def test_a_head_that_only_moves_within_the_picture_keeps_its_pixels(composer, ri
     moved = Camera(target.camera.s, target.camera.t + torch.tensor([5.0, 0.0]))
     picture = composer.draw(rig.posed(target.params, moved), target.params, moved, 0.0)
     x, y = target.face.points.mean(0).astype(int)
-    assert np.abs(picture[y - 20 : y + 20, x - 15 : x + 25].astype(int) - target.image[y - 20 : y + 20, x - 20 : x + 20]).max() <= 2
+    assert (
+        np.abs(
+            picture[y - 20 : y + 20, x - 15 : x + 25].astype(int) - target.image[y - 20 : y + 20, x - 20 : x + 20]
+        ).max()
+        <= 2
+    )
 
 
 def test_the_photograph_is_not_changed(composer, rig, target):

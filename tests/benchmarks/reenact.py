@@ -90,7 +90,10 @@ def main() -> int:
         made, row, speed = _made(frames, track, remainder, head, deca, network)
         turns = _turns(track, row)
         scores = _judged(frames, made, turns)
-        print(f"{path.stem}: {len(frames)} frames, target is frame {row}; {speed[0]:.1f} frames/s, {speed[1]:.0f} ms of CPU per frame", flush=True)
+        print(
+            f"{path.stem}: {len(frames)} frames, target is frame {row}; {speed[0]:.1f} frames/s, {speed[1]:.0f} ms of CPU per frame",
+            flush=True,
+        )
         for name, score in scores.items():
             print(f"  {name:6s}{score}", flush=True)
             table[name].append(score)
