@@ -3,8 +3,8 @@
 Every pixel asks where it comes from. On the face that is told by the mesh (which point of the surface is seen, and
 where the photograph has that point), around it by the field; between the two the *places* are blended, not the colours,
 so nothing tears and nothing is doubled. Where the photograph does not show the surface (inside of the mouth, under the
-lids, the far cheek) the completed texture stands in, as far as the surface has left the photograph's. The person is laid
-over a background that stays. A head as the photograph has it gives the photograph, to the pixel.
+lids, the far cheek) the completed texture stands in, as far as the surface has left the photograph's. The person is
+laid over a background that stays. A head as the photograph has it gives the photograph, to the pixel.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What shut lids show that open ones hide: the line of the lashes, as dark as the photograph's, and the lid's roundness."""
+"""What shut lids show that open ones hide: lashes as dark as the photograph's, and the lid's roundness."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ def lid_shade(
         if not mask.any():
             continue
         margin = np.einsum("pk,pkc->pc", points.barycentric[list(rows)], flat[asset.faces[points.face[list(rows)]]])
-        line = np.concatenate([np.linspace(a, b, 12) for a, b in zip(margin, margin[1:], strict=False)])
+        line = np.concatenate([np.linspace(a, b, 12) for a, b in pairwise(margin)])
         far, nearest = KDTree(line).query(places[:, mask].T)
         # Lashes thin out towards the inner corner, and the skin above ends where the lid does.
         along = np.minimum(1, 1.6 * (1 - nearest / len(line)) + 0.3)[:, None]

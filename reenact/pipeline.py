@@ -201,16 +201,15 @@ class Reenactor:
         if view in ("shape", "detail"):
             return self._labelled(shape(normals))
         drawn = self._composer.draw(posed, head.params, head.camera, head.opening, relief)
-        drawn = self._labelled(drawn)
         if view == "composite":
-            return drawn
+            return self._labelled(drawn)
         pictures = {"target": window.of(self.target.image)}
         if frame is not None:
             pictures["driver"] = frame
         pictures["shape"] = shape(None)
         if normals is not None:
             pictures["detail"] = shape(normals)
-        pictures["composite"] = window.of(drawn)
+        pictures["composite"] = self._labelled(window.of(drawn))
         return grid(pictures)
 
     def _labelled(self, picture: np.ndarray) -> np.ndarray:

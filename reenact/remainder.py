@@ -1,4 +1,4 @@
-"""What landmarks of a driver do that the fitted head does not: small shifts over the face, added to the target's motion.
+"""What landmarks of a driver do that the fitted head does not: small shifts over the face, added to the motion.
 
 A head model has few ways to move, and smoothing takes some of them away. What is left between the detector's points and
 the posed head, less what is left at rest (the driver's face is not the model's), is motion too. It is kept in head

@@ -204,7 +204,7 @@ def test_over_is_the_plain_formula():
 
 
 def test_samples_of_one_kind_are_not_averaged():
-    """Where all is the photograph's and next to each other, the single sample stays; across an edge the mean is taken."""
+    """Where all is the photograph's and side by side, the single sample stays; across an edge the mean is taken."""
     fine = np.arange(4 * 4 * 4, dtype=np.float32).reshape(4, 4, 4)
     source = np.ascontiguousarray(identity(4, 4) / 2)
     own = np.ones((4, 4), np.float32)
@@ -225,7 +225,7 @@ def test_what_the_background_lacks_of_the_picture_makes_it_whole(composer, targe
 
 
 def test_open_lids_are_the_photographs_and_shut_ones_have_lashes(composer, rig, target):
-    """The row of an eye's pixels from brow to cheek: shut, its middle is darker than the lid above and the skin below."""
+    """Down a line through a shut eye: where the lids meet it is darker than the skin below."""
     names = rig.head.asset.expression_names
     expression = target.params.expression.clone()
     expression[[names.index("eyeBlinkLeft"), names.index("eyeBlinkRight")]] = 1.0

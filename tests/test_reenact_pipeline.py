@@ -16,6 +16,7 @@ from model.io.assets import load_head
 from reenact.driver import Driver
 from reenact.pipeline import MARK, Reenactor, ViewConfig, write_reenactment
 from reenact.target import Target, target_of
+from reenact.views import CELL
 from tracker.detect import open_detector
 from tracker.finish import head_id
 from tracker.image import resize
@@ -131,6 +132,16 @@ def test_the_label_is_seen_in_every_picture_and_nowhere_without(head, target):
         changed = np.abs(having.astype(int) - without).max(-1) > 60
         assert 0.0005 < changed.mean() < 0.05
         assert not changed[: len(changed) // 2].any()
+
+
+def test_the_label_is_seen_in_the_grid_too(head, target):
+    track = track_of(head, target, "driver.mp4").select(np.arange(1))
+    cells = [
+        next(Reenactor(target, head, show=ViewConfig("grid", label=label)).render(track))[:, -CELL:]
+        for label in (False, True)
+    ]
+    changed = np.abs(cells[0].astype(int) - cells[1]).max(-1) > 60
+    assert 0.0005 < changed.mean() < 0.05
 
 
 def test_a_driver_that_is_the_photograph_gives_the_photograph(head, target):

@@ -91,7 +91,8 @@ def main() -> int:
         turns = _turns(track, row)
         scores = _judged(frames, made, turns)
         print(
-            f"{path.stem}: {len(frames)} frames, target is frame {row}; {speed[0]:.1f} frames/s, {speed[1]:.0f} ms of CPU per frame",
+            f"{path.stem}: {len(frames)} frames, target is frame {row}; {speed[0]:.1f} frames/s, "
+            f"{speed[1]:.0f} ms of CPU per frame",
             flush=True,
         )
         for name, score in scores.items():
