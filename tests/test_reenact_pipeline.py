@@ -9,13 +9,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 
 from model.head import HeadModel
 from model.io.assets import load_head
 from reenact.driver import Driver
 from reenact.pipeline import MARK, Reenactor, ViewConfig, write_reenactment
 from reenact.target import Target, target_of
+from reenact.transfer import calibrated_neutral
 from reenact.views import CELL
 from tracker.detect import open_detector
 from tracker.finish import head_id
@@ -159,11 +159,9 @@ def test_a_driver_that_is_the_photograph_gives_the_photograph(head, target):
 def test_heads_alike_in_a_batch_and_alone(head, target):
     track = track_of(head, target, "driver.mp4")
     reenactor = Reenactor(target, head)
-    rest = reenactor.motion(track)
-    assert torch.isfinite(rest.params.jaw).all()
-    rows = [0, 9, 17]
-    from reenact.transfer import calibrated_neutral
-
-    whole = list(reenactor.render(track, rest=calibrated_neutral(track)))
-    alone = list(reenactor.render(track.select(np.array(rows)), rest=calibrated_neutral(track)))
-    assert np.abs(whole[0].astype(int) - alone[0]).max() <= 1
+    reenactor.config = replace(reenactor.config, contact=False)  # it looks at the whole clip
+    rows, rest = [0, 9, 17], calibrated_neutral(track)
+    whole = list(reenactor.render(track, rest=rest))
+    alone = list(reenactor.render(track.select(np.array(rows)), rest=rest))
+    for row, picture in zip(rows, alone, strict=True):
+        assert np.abs(whole[row].astype(int) - picture).max() <= 2
