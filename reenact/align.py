@@ -93,11 +93,11 @@ def _parts_follow(
     shifts: np.ndarray, asset: HeadAsset, target: Target, there: np.ndarray, found: np.ndarray, points: SurfacePoints
 ) -> Float[np.ndarray, "V 2"]:
     """Eyeballs as their irises, teeth and tongue as the lips: each part is shifted as a whole."""
-    count, labels = _components(asset.faces, len(asset.template))
+    labels = surface_parts(asset.faces, len(asset.template))
     result = shifts.copy()
     skin = np.bincount(labels).argmax()
     lips = asset.regions.get("lips", np.zeros(len(labels)))
-    for part in range(count):
+    for part in range(labels.max() + 1):
         rows = labels == part
         if part == skin:
             continue
@@ -112,10 +112,11 @@ def _parts_follow(
     return result
 
 
-def _components(faces: Int[np.ndarray, "F 3"], count: int) -> tuple[int, Int[np.ndarray, " V"]]:
+def surface_parts(faces: Int[np.ndarray, "F 3"], count: int) -> Int[np.ndarray, " V"]:
+    """Which connected part of the surface every vertex belongs to."""
     pairs = edges(torch.from_numpy(faces).long()).numpy()
     graph = sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (count, count))
-    return connected_components(graph, directed=False)
+    return connected_components(graph, directed=False)[1]
 
 
 def neighbours(faces: Int[np.ndarray, "F 3"], count: int) -> sparse.csr_matrix:

@@ -3,12 +3,13 @@
 Every pixel asks where it comes from. On the face that is told by the mesh (which point of the surface is seen, and
 where the photograph has that point), around it by the field; between the two the *places* are blended, not the colours,
 so nothing tears and nothing is doubled. Where the photograph does not show the surface (inside of the mouth, under the
-lids, the far cheek) the completed texture stands in. The person is laid over a background that stays.
+lids, the far cheek) the completed texture stands in, as far as the surface has left the photograph's. The person is
+laid over a background that stays. A head as the photograph has it gives the photograph, to the pixel.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,8 +21,9 @@ from model.params import Camera, FaceParams
 from model.raster import rasterise
 from model.shading import sh_shading
 from reenact.align import neighbours
+from reenact.departure import Departure
 from reenact.field import Field
-from reenact.kernels import carry, mix_colours, mix_sources, over
+from reenact.kernels import carry, mix_colours, mix_sources, over, resolve
 from reenact.matte import Window, look_at
 from reenact.mouth import Mouth
 from reenact.rig import Posed, Rig
@@ -35,8 +37,12 @@ _FINE = (("lips",), ("left_eyelid",), ("right_eyelid",))
 _CORE = ("nose", "lips", "left_eyelid", "right_eyelid")
 _MARGIN = (0.004, 0.0022)
 """Metres from the eyeball over which lids are its margin, and how far from the eye's edge they are looked up."""
-_FOLD, _VEIL = 0.007, 0.75
+_FOLD, _VEIL = 0.007, 0.92
 """Metres from the eyeball to which a lid folds, and how far it takes the texture's colour when it is shut."""
+_DRAWN = (1.5, 3.0)
+"""Growth of a lid's faces from which the photograph is drawn out too far, and at which it says nothing."""
+_SLIT = (0.6, 1.0, 0.75)
+"""How far an eye shuts from where on it is a dark slit, where it is wholly, and how dark."""
 _RATIO = (0.75, 1.3)
 """How far light may darken or brighten a place: beyond it the model knows less than the photograph."""
 _SMOOTHED = 6
@@ -48,7 +54,7 @@ _LEAST = 0.15
 class _OnMesh:
     """Of a box's pixels: what `kernels.carry` gives, the texture (RGB, seen), the ratio of shading by wrinkles."""
 
-    carried: Float[np.ndarray, "h w 7"]
+    carried: Float[np.ndarray, "h w 8"]
     texture: Float[np.ndarray, "h w 4"]
     relief: Float[np.ndarray, "h w"]
 
@@ -79,9 +85,10 @@ class Composer:
         self._mouth = Mouth(rig, self._scene)
         # Lids and lips unfold: what their normals were on the photograph says little.
         self._relit = 1 - np.maximum(_union(rig, _WHOLE), _union(rig, _FOLDED))
-        self._own = np.ascontiguousarray(self._window.of(target.image))
+        self._person = self._scene.person(self._window.of(target.image))
+        self._departure = Departure(rig)
         self._fine = [rows for names in _FINE if len(rows := np.flatnonzero(_union(rig, names) > 0.5))]
-        self._lids = _lid_margins(rig)
+        self._lids = _lids_of(rig)
         self._mean = neighbours(self._faces, len(self._share))
         self._before = _shading(rig.photo.normals, target.light)
 
@@ -117,19 +124,13 @@ class Composer:
         whole = self._box(points, slice(None))
         mesh = self._on_mesh(points, attributes, relief, whole, 1)
         mix_sources(source, mesh.carried, whole[0], whole[1])
-        picture = self._looked_up(source)
+        picture = look_up(self._person, source, "cubic")
         self._coloured(picture, source, mesh, whole[:2], float(camera.s))
         for rows in self._fine:
             self._refine(picture, source, points, attributes, relief, self._box(points, rows), float(camera.s))
-        matte = look_up(self._scene.matte, source)
-        part = matte[whole[1] : whole[3], whole[0] : whole[2]]
-        np.maximum(part, mesh.carried[..., 2] * (1 - mesh.texture[..., 3]), out=part)
         out = self._rig.target.image.copy()
-        over(picture, matte, self._scene.background, window.of(out))
+        over(picture, self._scene.background, window.of(out))
         return out
-
-    def _looked_up(self, source: Float[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
-        return look_up(self._own, source, "cubic")
 
     def _refine(self, picture, source, points, attributes, relief, box, pixel: float) -> None:
         """Draw a small part again with four samples per pixel: edges of lips, teeth and lids are smooth then."""
@@ -138,9 +139,9 @@ class Composer:
         size = (2 * (right - left), 2 * (bottom - top))
         fine = cv2.resize(source[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR)
         mix_sources(fine, mesh.carried, 0, 0)
-        drawn = self._looked_up(fine)
+        drawn = look_up(self._person, fine, "cubic")
         self._coloured(drawn, fine, mesh, (0, 0), 2 * pixel)
-        picture[top:bottom, left:right] = cv2.resize(drawn, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        resolve(drawn, fine, mesh.carried[..., 2], picture, left, top)
 
     def _coloured(self, picture, source, mesh: _OnMesh, corner: tuple[int, int], pixel: float) -> None:
         """Light, texture and the mouth's inside put on looked-up pixels, in place; `pixel` per metre."""
@@ -178,34 +179,51 @@ class Composer:
         scale = np.float32(relief.shape[0] / self._texture.shape[0])
         return _OnMesh(carried, texture, look_up(relief, uv * scale))
 
-    def _attributes(self, posed: Posed, params: FaceParams, camera: Camera, opening: float) -> Float[np.ndarray, "V 7"]:
-        """Place on the photograph (x, y in the window), share, light and whether inside the mouth, ratio, veil."""
+    def _attributes(self, posed: Posed, params: FaceParams, camera: Camera, opening: float) -> Float[np.ndarray, "V 8"]:
+        """Place on the photograph (x, y in the window), share, light and whether inside the mouth, ratio, veil, and
+        how far the surface has left the photograph's."""
         normals, names = posed.normals, self._rig.head.asset.expression_names
         share = self._share * (1 - self._edge * (1 - _ramp(normals[:, 2].numpy(), 0.05, 0.4)))
         place, veil = self._rig.photo.points[:, :2].numpy(), np.zeros(len(share))
-        for unit, margin, lid in self._lids:
-            own, now = (float(p.expression[names.index(unit)]) for p in (self._rig.target.params, params))
-            shut = np.clip((now - own) / max(1 - own, 0.2), 0, 1)
-            place, veil = place + shut * margin, veil + _VEIL * shut * lid
+        slit = np.ones(len(share))
+        for lids in self._lids:
+            own, now = (float(p.expression[names.index(lids.unit)]) for p in (self._rig.target.params, params))
+            shut = float(np.clip((now - own) / max(1 - own, 0.2), 0, 1))
+            place, veil = place + shut * lids.margin, veil + shut * lids.folded
+            slit = slit * (1 - _SLIT[2] * _ramp(np.full(len(share), shut), *_SLIT[:2]) * lids.ball)
         place = self._mouth.sources(place, posed, params, camera)
         place = place - np.array([self._window.x0, self._window.y0])
         light = self._mouth.light(posed, opening)
         ratio = (_shading(normals, self._rig.target.light) / self._before).clip(*_RATIO)
         for _ in range(_SMOOTHED):
             ratio = self._mean @ ratio
-        ratio = 1 + self._relit * (ratio - 1)
-        return np.column_stack([place, share, light, self._mouth.inside, ratio, veil]).astype(np.float32)
+        ratio = slit * (1 + self._relit * (ratio - 1))
+        left = self._departure(posed, params)
+        return np.column_stack([place, share, light, self._mouth.inside, ratio, veil, left]).astype(np.float32)
 
 
-def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"], Float[np.ndarray, " V"]]]:
-    """By how many pixels the photograph is looked up further from an eye's opening, at the lids' edges, when it shuts;
-    and where the lid is that was folded away.
+@dataclass(frozen=True)
+class _Lids:
+    """What changes at an eye that shuts.
 
-    However well lids are aligned, their outermost pixels on the photograph are half the eye's, and what shows of an
-    open eye's lid is the shadow of its fold.
+    Attributes:
+        unit: that shuts it.
+        margin: by how many pixels the photograph is looked up further from the eye's opening. However well lids are
+            aligned, their outermost pixels on the photograph are half the eye's.
+        folded: how far the texture stands in: what shows of an open eye's lid is the shadow of its fold, and a few
+            pixels of it would be drawn out over many.
+        ball: 1 on the eyeball.
     """
-    asset, points = rig.head.asset, rig.photo.points.numpy()
-    scale = float(rig.target.camera.s)
+
+    unit: str
+    margin: Float[np.ndarray, "V 2"]
+    folded: Float[np.ndarray, " V"]
+    ball: Float[np.ndarray, " V"]
+
+
+def _lids_of(rig: Rig) -> list[_Lids]:
+    asset, points, target = rig.head.asset, rig.photo.points.numpy(), rig.target
+    scale = float(target.camera.s)
     result = []
     for unit, side in (("eyeBlinkLeft", "left"), ("eyeBlinkRight", "right")):
         eye, lid = (asset.regions.get(f"{side}_{name}") for name in ("eye", "eyelid"))
@@ -214,10 +232,25 @@ def _lid_margins(rig: Rig) -> list[tuple[str, Float[np.ndarray, "V 2"], Float[np
         ball = np.flatnonzero(eye > 0.5)
         centre = points[ball, :2].mean(0)
         near = KDTree(asset.template[ball]).query(asset.template)[0]
-        weight = np.asarray(lid) * (eye < 0.5) * np.exp(-((near / _MARGIN[0]) ** 2))
+        own = np.asarray(lid) * (eye < 0.5)
         away = np.where(points[:, 1:2] > centre[1], 1.0, -1.0) * np.array([[0.0, 1.0]])
-        folded = np.asarray(lid) * (eye < 0.5) * np.exp(-((near / _FOLD) ** 4))
-        result.append((unit, weight[:, None] * away * _MARGIN[1] * scale, folded))
+        margin = (own * np.exp(-((near / _MARGIN[0]) ** 2)))[:, None] * away * _MARGIN[1] * scale
+        expression = target.params.expression.clone()
+        expression[asset.expression_names.index(unit)] = 1
+        shut = rig.posed(replace(target.params, expression=expression), target.camera)
+        drawn_out = _ramp(_growth(rig.photo, shut), *_DRAWN)
+        folded = _VEIL * own * np.maximum(np.exp(-((near / _FOLD) ** 4)), drawn_out)
+        result.append(_Lids(unit, margin, folded, np.asarray(eye, float)))
+    return result
+
+
+def _growth(before: Posed, after: Posed) -> Float[np.ndarray, " V"]:
+    """By what factor the largest of a vertex's faces grows in the picture."""
+    faces = after.mesh.faces.numpy()
+    corners = (posed.points[:, :2].numpy()[faces] for posed in (before, after))
+    small, large = (np.abs(np.cross(c[:, 1] - c[:, 0], c[:, 2] - c[:, 0])) for c in corners)
+    result = np.zeros(len(after.normals))
+    np.maximum.at(result, faces.reshape(-1), np.repeat(large / np.maximum(small, 1e-3), 3))
     return result
 
 

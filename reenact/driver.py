@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from model.head import HeadModel
-from reenact.transfer import main_face
+from reenact.remainder import Remainder, load_remainder, remainder_of
+from reenact.transfer import calm_rows, main_face
 from tracker.config import TrackConfig
 from tracker.finish import Report, head_id
 from tracker.network import Network
+from tracker.observation import Observations
 from tracker.pipeline import track_video
 from tracker.track import Track, load_track
 from tracker.video import open_video
@@ -26,10 +29,13 @@ class Driver:
     Attributes:
         track: rows of one face, one per frame of the video from its first to its last.
         video: the file, for its sound and pictures; None where only a track is there.
+        remainder: what its landmarks do besides since rest, one row per row of the track; None where only a track is
+            there.
     """
 
     track: Track
     video: Path | None
+    remainder: Remainder | None = None
 
 
 def open_driver(
@@ -58,17 +64,25 @@ def open_driver(
         return Driver(filled(main_face(track), _frames(video, track)), video)
     with open_video(path) as video:
         kept = cached_as(path, out, head, config)
-        if kept.is_file() and (known := _known(kept)) is not None:
+        points = kept.with_name(kept.name.replace(".track.npz", ".points.npz"))
+        known, remainder = _known(kept), _known_remainder(points)
+        if known is not None and remainder is not None and len(remainder.shifts) == len(main_face(known)):
             track = known
         else:
-            track = track_video(video, config, report=report, note=note, network=network)
+            faces: list[Observations] = []
+            track = track_video(video, config, report=report, note=note, network=network, seen_faces=faces.extend)
             track.save(kept)
+            remainder = remainder_of(main_face(track), faces[0], head)
+            remainder.save(points)
         if not video.has_audio:
             note(f"{path}: has no sound; neither has the result")
         seen = track.valid.mean()
         if seen < 0.9:
             note(f"{path}: the face is seen in {100 * seen:.0f} % of its frames; between them motion is interpolated")
-        return Driver(filled(main_face(track), _frames(path, track)), path)
+        track, frames = main_face(track), _frames(path, track)
+        _, rows = _spread_over(track, frames)
+        track = filled(track, frames)
+        return Driver(track, path, remainder.select(rows).since(calm_rows(track).numpy()))
 
 
 def check_head(track: Track, head: HeadModel, name: str) -> None:
@@ -98,8 +112,7 @@ def filled(track: Track, frames: int) -> Track:
         frames: of the video.
     """
     first, last = int(track.frame[0]), int(track.frame[-1])
-    every = np.arange(0, max(frames, last + 1))
-    rows = np.clip(np.searchsorted(track.frame, every), 0, len(track) - 1)
+    every, rows = _spread_over(track, frames)
     spread = track.select(rows)
     before, after = every < first, every > last
     time = spread.time.astype(float).copy()
@@ -107,6 +120,19 @@ def filled(track: Track, frames: int) -> Track:
     time[before] = every[before] * step
     time[after] = track.time[-1] + (every[after] - last) / track.fps
     return replace(spread, frame=every, time=time, valid=spread.valid & ~before & ~after)
+
+
+def _spread_over(track: Track, frames: int) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"]]:
+    """Every frame, and the row of the track that it takes."""
+    every = np.arange(0, max(frames, int(track.frame[-1]) + 1))
+    return every, np.clip(np.searchsorted(track.frame, every), 0, len(track) - 1)
+
+
+def _known_remainder(path: Path) -> Remainder | None:
+    try:
+        return load_remainder(path)
+    except ValueError:
+        return None
 
 
 def _known(path: Path) -> Track | None:

@@ -2,8 +2,9 @@
 
 A displacement field on a coarse grid over the photograph's window. It follows the head's vertices and points in the
 hair that hang rigidly on the head, is zero on clothes and at the window's edge, and elsewhere as smooth as it can be:
-a linear problem whose matrix never changes, factored once (a thin plate on springs). So nothing can tear, and what
-follows smooth motion is smooth over time.
+a linear problem whose matrix never changes, factored once (a thin plate on springs). Where that would fold, it is made
+smoother until it does not, and it is inverted exactly (`unfold.py`): nothing can tear or be seen twice. What follows
+smooth motion is smooth over time.
 """
 
 from __future__ import annotations
@@ -20,12 +21,11 @@ from model.params import Camera, FaceParams
 from model.parsing import Part
 from reenact.matte import Scene
 from reenact.rig import Posed, Rig
-from reenact.sampling import look_up
+from reenact.unfold import Backwards, unfolded
 
 _NODES = 56  # along the longer side
 _MEMBRANE, _PLATE = 0.004, 0.15
 _HAIR, _BODY, _EDGE = 0.3, 0.4, 5.0
-_ROUNDS = 6  # of the inversion: the error shrinks with the field's slope to this power
 _DROOP = 0.045  # metres below the chin over which hair lets go of the head
 _REACH = (0.05, 0.1)  # metres from the head over which hair is taken to be somebody else's
 _HANGING = ("neck", "inner_mouth", "teeth", "tongue", "left_eye", "right_eye")
@@ -63,7 +63,8 @@ class Field:
         column, row = np.meshgrid(np.arange(columns), np.arange(rows))
         edge = ((column == 0) | (column == columns - 1) | (row == rows - 1) | (row == 0)).reshape(-1)
         open_edge = self._open_edges(scene).reshape(-1)
-        held = _BODY * np.maximum(body, below) + _EDGE * (edge & ~open_edge)
+        others = (1 - parts[Part.BACKGROUND]) * np.clip((away - _REACH[0]) / (_REACH[1] - _REACH[0]), 0, 1)
+        held = _BODY * np.maximum(np.maximum(body, below), others) + _EDGE * (edge & ~open_edge)
         vertices = self._bilinear(self._rest - origin)
         virtual = self._bilinear(nodes[hair])
         share = np.concatenate([np.full(len(self._rows), 1.0), _HAIR * hanging[hair]])
@@ -72,7 +73,7 @@ class Field:
         smooth = _smoothness(columns, rows)
         self._solver = splu((self._right @ self._places + smooth + sparse.diags(held + 1e-6)).tocsc())
         self._pixels = identity(width, height)
-        self._node_map = nodes.reshape(rows, columns, 2).astype(np.float32)
+        self._backwards = Backwards(self._count, self._step)
 
     def sources(self, posed: Posed, params: FaceParams, camera: Camera) -> Float[np.ndarray, "H W 2"]:
         """Where the window's pixel centres come from, in the window, px (origin at its corner).
@@ -85,10 +86,8 @@ class Field:
         place = np.stack([turned[:, 0], -turned[:, 1]], 1) * float(camera.s) + camera.t.numpy()
         shifts = np.concatenate([moved, place - self._hair_rest])
         columns, rows = self._count
-        forward = self._solver.solve(self._right @ shifts).reshape(rows, columns, 2).astype(np.float32)
-        inverse = np.zeros_like(forward)
-        for _ in range(_ROUNDS):
-            inverse = -look_up(forward, (self._node_map + inverse) / self._step.astype(np.float32))
+        forward = self._solver.solve(self._right @ shifts).reshape(rows, columns, 2)
+        inverse = self._backwards(unfolded(forward, self._step)).astype(np.float32)
         return cv2.resize(inverse, self._window.size, interpolation=cv2.INTER_LINEAR) + self._pixels
 
     def _nodes(self) -> Float[np.ndarray, "N 2"]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from model.raster.cpu import compiled
 
+_APART = 2.0  # px squared: samples of one pixel whose sources lie further apart are of different things
+_MIXED = 0.1  # likewise, by the photograph's part
+
 
 @compiled
 def carry(face, barycentric, faces, uv_faces, attributes, uv, out, uv_out):
@@ -58,9 +61,10 @@ def mix_colours(picture, carried, texture, relief, left, top):
     """Relight the photograph's pixels on the mesh and put the texture where the photograph shows nothing, in place.
 
     Args:
-        picture: (H, W, 3) uint8, the photograph's pixels at their sources.
-        carried: (h, w, 7): x, y, share, light inside the mouth, whether inside, ratio of shading, how far the texture
-            stands in for what the photograph shows.
+        picture: (H, W, 4) float32, the person at the pixels' sources: RGB in [0, 255] times the matte, and the matte.
+        carried: (h, w, 8): x, y, share, light inside the mouth, whether inside, ratio of shading, how far the texture
+            stands in for what the photograph shows, how far the surface has left the photograph's. The share is
+            changed: to the part of the pixel that is the photograph's.
         texture: (h, w, 4) float32: RGB in [0, 255], and how far the photograph shows it.
         relief: (h, w) float32, ratio of shading by wrinkles.
     """
@@ -68,9 +72,11 @@ def mix_colours(picture, carried, texture, relief, left, top):
     for r in range(height):
         for c in range(width):
             share = carried[r, c, 2]
+            carried[r, c, 2] = 1.0
             if share <= 0:
                 continue
-            own = 1.0 - share * (1.0 - texture[r, c, 3] * (1.0 - carried[r, c, 6]))
+            own = 1.0 - share * carried[r, c, 7] * (1.0 - texture[r, c, 3] * (1.0 - carried[r, c, 6]))
+            carried[r, c, 2] = own
             light = carried[r, c, 3]
             ratio = 1.0 + share * (carried[r, c, 5] * relief[r, c] - 1.0)
             # What the photograph shows has its own darkness inside of the mouth already. Light that comes there has
@@ -79,21 +85,44 @@ def mix_colours(picture, carried, texture, relief, left, top):
                 value = own * picture[top + r, left + c, k]
                 if own < 1.0:
                     value += (1.0 - own) * texture[r, c, k] * light ** (0.75 + 0.25 * k)
-                value = value * ratio
-                picture[top + r, left + c, k] = min(max(value + 0.5, 0.0), 255.0)
+                picture[top + r, left + c, k] = value * ratio
+            picture[top + r, left + c, 3] = own * picture[top + r, left + c, 3] + (1.0 - own)
 
 
 @compiled
-def over(picture, matte, background, out):
-    """The picture over the background by the matte; all (H, W, 3) uint8 and (H, W) float32."""
-    height, width = matte.shape
+def resolve(fine, source, own, out, left, top):
+    """Take the mean of four samples where they differ in kind; elsewhere one sample is sharper.
+
+    Args:
+        fine: (2h, 2w, 4) float32, the samples.
+        source: (2h, 2w, 2) float32, where they come from, px.
+        own: (2h, 2w) float32, the photograph's part in them.
+        out: (H, W, 4) float32, changed.
+    """
+    for r in range(fine.shape[0] // 2):
+        for c in range(fine.shape[1] // 2):
+            apart, least, most = 0.0, 1.0, 0.0
+            for i in range(2):
+                for j in range(2):
+                    y, x = 2 * r + i, 2 * c + j
+                    least, most = min(least, own[y, x]), max(most, own[y, x])
+                    dx, dy = source[y, x, 0] - source[2 * r, 2 * c, 0], source[y, x, 1] - source[2 * r, 2 * c, 1]
+                    apart = max(apart, dx * dx + dy * dy)
+            if apart < _APART and most - least < _MIXED:
+                continue
+            for k in range(4):
+                total = fine[2 * r, 2 * c, k] + fine[2 * r, 2 * c + 1, k]
+                total += fine[2 * r + 1, 2 * c, k] + fine[2 * r + 1, 2 * c + 1, k]
+                out[top + r, left + c, k] = 0.25 * total
+
+
+@compiled
+def over(picture, background, out):
+    """The person over the background: (H, W, 4) float32, colours times matte and matte; (H, W, 3) uint8."""
+    height, width = out.shape[:2]
     for r in range(height):
         for c in range(width):
-            a = matte[r, c]
-            if a >= 0.996:
-                for k in range(3):
-                    out[r, c, k] = picture[r, c, k]
-            else:
-                for k in range(3):
-                    value = a * picture[r, c, k] + (1.0 - a) * background[r, c, k]
-                    out[r, c, k] = min(max(value + 0.5, 0.0), 255.0)
+            rest = 1.0 - min(max(picture[r, c, 3], 0.0), 1.0)
+            for k in range(3):
+                value = picture[r, c, k] + rest * background[r, c, k]
+                out[r, c, k] = min(max(value + 0.5, 0.0), 255.0)

@@ -56,6 +56,14 @@ class Scene:
     matte: Float[np.ndarray, "H W"]
     background: UInt8[np.ndarray, "H W 3"]
 
+    def person(self, image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W 4"]:
+        """Colours times matte, and the matte: what the background lacks of the window's picture.
+
+        Laid over the background it is the picture again, wherever the matte is soft or wrong.
+        """
+        alpha = self.matte[..., None]
+        return np.dstack([image - (1 - alpha) * self.background, alpha]).astype(np.float32)
+
 
 def window_of(target: Target) -> Window:
     """A box about the face, with more room above for high hair, cut off at the picture's edges."""

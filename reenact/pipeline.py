@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -20,6 +21,8 @@ from model.params import Camera, FaceParams
 from reenact.compose import Composer
 from reenact.driver import Driver, check_head
 from reenact.lips import Lips
+from reenact.matte import Window
+from reenact.remainder import Remainder, Spread
 from reenact.rig import Posed, Rig
 from reenact.target import Target, fit_target, open_deca
 from reenact.transfer import Motion, Neutral, TransferConfig, main_face, transfer
@@ -103,6 +106,7 @@ class Reenactor:
         self._rig = Rig(target, self.head)
         self._composer = Composer(self._rig)
         self._lips = Lips(self.head)
+        self._spread: Spread | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -110,6 +114,11 @@ class Reenactor:
         if self.show.view == "composite":
             return self.target.size
         return self._composer.window.size
+
+    @property
+    def window(self) -> Window:
+        """The part of the photograph in which anything moves."""
+        return self._composer.window
 
     def motion(self, driver: Track, rest: Neutral | None = None) -> Motion:
         """The target's heads for the rows of the driver's main face.
@@ -124,13 +133,18 @@ class Reenactor:
         return transfer(main_face(driver), self.target.params, self.target.camera, self.head, self.config, rest)
 
     def render(
-        self, driver: Track, video: Path | None = None, rest: Neutral | None = None
+        self,
+        driver: Track,
+        video: Path | None = None,
+        rest: Neutral | None = None,
+        remainder: Remainder | None = None,
     ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """One picture per row of the driver's main face; memory does not grow with their number.
 
         Args:
             video: of the driver, for the grid.
             rest: the driver at rest; by default found in the track.
+            remainder: what the driver's landmarks do besides since rest, one row for each of its main face.
 
         Raises:
             ValueError: the driver was tracked with another head model.
@@ -139,19 +153,28 @@ class Reenactor:
         frames = self._driver_pictures(main_face(driver), video)
         waiting: deque = deque()
         with ThreadPoolExecutor(_AHEAD) as pool:
-            for head in self._heads(motion):
+            for head in self._heads(motion, remainder):
                 waiting.append(pool.submit(self._draw, head, next(frames)))
                 if len(waiting) > _AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
 
-    def _heads(self, motion: Motion) -> Iterator[_Head]:
+    def _heads(self, motion: Motion, remainder: Remainder | None) -> Iterator[_Head]:
+        if remainder is not None and not len(remainder.points):
+            remainder = None
+        assert remainder is None or len(remainder.shifts) == len(motion)
+        if remainder is not None and self._spread is None:
+            self._spread = Spread(self.head, remainder.points)
         for start in range(0, len(motion), _BATCH):
             rows = slice(start, start + _BATCH)
             params = _rows(motion.params, rows)
             cameras = Camera(motion.camera.s[rows], motion.camera.t[rows])
-            posed = self._rig.posed(params, cameras)
+            extra = None
+            if remainder is not None and self._spread is not None:
+                some = zip(remainder.shifts[rows], motion.contact[rows].tolist(), strict=True)
+                extra = self.config.strength * torch.stack([self._spread(shifts, contact) for shifts, contact in some])
+            posed = self._rig.posed(params, cameras, extra)
             gaps = self._lips.gap(params).clamp(min=0).tolist()
             moved = None if self._wrinkles is None else self._wrinkles.displacement(params)
             for k, gap in enumerate(gaps):
@@ -178,16 +201,15 @@ class Reenactor:
         if view in ("shape", "detail"):
             return self._labelled(shape(normals))
         drawn = self._composer.draw(posed, head.params, head.camera, head.opening, relief)
-        drawn = self._labelled(drawn)
         if view == "composite":
-            return drawn
+            return self._labelled(drawn)
         pictures = {"target": window.of(self.target.image)}
         if frame is not None:
             pictures["driver"] = frame
         pictures["shape"] = shape(None)
         if normals is not None:
             pictures["detail"] = shape(normals)
-        pictures["composite"] = window.of(drawn)
+        pictures["composite"] = self._labelled(window.of(drawn))
         return grid(pictures)
 
     def _labelled(self, picture: np.ndarray) -> np.ndarray:
@@ -220,7 +242,7 @@ def write_reenactment(
     """
     rows = main_face(driver.track)
     start = 0.0 if driver.video else float(rows.time[0])
-    pictures = reenactor.render(driver.track, driver.video)
+    pictures = reenactor.render(driver.track, driver.video, remainder=driver.remainder)
     first = next(pictures)
     size = (first.shape[1], first.shape[0])
     with VideoWriter(path, size, rows.fps, audio_from=driver.video, metadata=MARK) as writer:

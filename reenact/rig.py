@@ -20,9 +20,16 @@ from reenact.target import Target
 
 _FRONT = 0.008
 """Metres from the middle that count as front teeth."""
-_UPPER, _LOWER = 0.0035, 0.0045
+_UPPER, _LOWER = 0.0024, 0.0045
 """Metres below the line of the lips at which upper teeth end and lower ones begin."""
-_LIDS = (("eyeBlinkLeft", "left_eyelid"), ("eyeBlinkRight", "right_eyelid"))
+_LIDS = (("eyeBlinkLeft", "left"), ("eyeBlinkRight", "right"))
+_MARGINS = {
+    "left": ((387, 386, 385), (373, 374, 380)),
+    "right": ((160, 159, 158), (144, 145, 153)),
+}
+"""MediaPipe's points on the middles of upper and lower lids, one above the other."""
+_OVERLAP, _BEFORE, _LID = 0.0004, 0.0012, 0.005
+"""Metres by which upper lids shut over lower ones, lie before them, and from their margin are moved for it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,40 @@ def _teeth_shift(head: HeadModel, params: FaceParams) -> Float[Tensor, " V"]:
     return result
 
 
+def _eye(head: HeadModel, side: str) -> Float[Tensor, " V"]:
+    """One on the lids and the eyeball of a side."""
+    regions = head.asset.regions
+    lid = np.asarray(regions[f"{side}_eyelid"], np.float32)
+    return torch.from_numpy(np.maximum(lid, np.asarray(regions.get(f"{side}_eye", 0 * lid), np.float32)))
+
+
+def _closing(head: HeadModel, params: FaceParams, unit: int, side: str) -> Float[Tensor, "V 3"]:
+    """What an upper lid lacks to shut, or shuts too far, when its unit is at its most; metres, head space."""
+    asset = head.asset
+    result = torch.zeros(len(asset.template), 3)
+    if asset.landmarks is None or asset.landmarks.mediapipe478 is None:
+        return result
+    points = asset.landmarks.mediapipe478
+    still = head.neutral()
+    expression = params.expression.clone()
+    expression[unit] = 1
+    with torch.no_grad():
+        vertices = head(replace(still, shape=params.shape, expression=expression)).numpy()
+
+    def at(rows: tuple[int, ...]) -> np.ndarray:
+        chosen = list(rows)
+        return np.einsum("pk,pkc->pc", points.barycentric[chosen], vertices[asset.faces[points.face[chosen]]])
+
+    upper, lower = (at(rows) for rows in _MARGINS[side])
+    gap = float((upper - lower)[:, 1].mean()) + _OVERLAP
+    far = np.linalg.norm(vertices[:, 1:] - upper.mean(0)[1:], axis=1)
+    lid = np.asarray(asset.regions[f"{side}_eyelid"]) * (vertices[:, 1] > lower[:, 1].mean() + 0.3 * (gap - _OVERLAP))
+    moved = torch.from_numpy(lid * np.exp(-((far / _LID) ** 2))).float()
+    result[:, 1] = -gap * moved
+    result[:, 2] = _BEFORE * moved  # the upper lid lies over the lower one
+    return result
+
+
 class Rig:
     """Poses a target's head so that in the photograph's own pose its features lie on the photograph's.
 
@@ -75,22 +116,23 @@ class Rig:
         self._shift[:, 1] += _teeth_shift(head, target.params)
         names, regions = head.asset.expression_names, head.asset.regions
         self._lids = [
-            (names.index(unit), torch.from_numpy(np.asarray(regions[lid], np.float32)))
-            for unit, lid in _LIDS
-            if unit in names and lid in regions
+            (names.index(unit), _eye(head, side), _closing(head, target.params, names.index(unit), side))
+            for unit, side in _LIDS
+            if unit in names and f"{side}_eyelid" in regions
         ]
         self.photo = self.posed(target.params, target.camera)
 
     @torch.no_grad()
-    def posed(self, params: FaceParams, camera: Camera) -> Posed:
-        """Any batch of heads."""
+    def posed(self, params: FaceParams, camera: Camera, extra: Float[Tensor, "*batch V 3"] | None = None) -> Posed:
+        """Any batch of heads; `extra` moves vertices besides, metres, head space."""
         mesh = self.head.mesh(params)
         shift = self._shift.expand(mesh.vertices.shape)
-        for unit, lid in self._lids:
+        shift = shift if extra is None else shift + extra
+        for unit, lid, closing in self._lids:
             # Lids that are shut must meet, however far the photograph's open ones were from the fitted ones.
             own = self.target.params.expression[unit]
             shut = ((params.expression[..., unit] - own) / (1 - own).clamp(min=0.2)).clamp(0, 1)
-            shift = shift * (1 - shut[..., None, None] * lid[:, None])
+            shift = shift * (1 - shut[..., None, None] * lid[:, None]) + shut[..., None, None] * closing
         turned = shift @ roma.rotvec_to_rotmat(params.pose).mT
         points = project_with_depth(camera, mesh.vertices + turned)
         return Posed(points, mesh, vertex_normals(mesh))

@@ -17,6 +17,7 @@ from model.raster import rasterise
 from model.shading import albedo_texture, sh_shading
 from model.uv import UVLayout
 from reenact.eyes import fill_eyes
+from reenact.lids import lid_shade
 from reenact.matte import Scene
 from reenact.rig import Rig
 from reenact.sampling import look_up
@@ -28,11 +29,17 @@ _BEHIND, _UNDER = 0.0025, 0.0007
 _MOUTH = ("inner_mouth", "teeth", "tongue")
 _FOLDED = ("left_eyelid", "right_eyelid", "lips")
 _DARK = 0.12
-_LID_SHADE = 0.1  # lids lie deeper than the skin around
-_SKIN = (0.80, 0.62, 0.52)
-_WHITE = (0.5, 0.8)
-"""How bright teeth are lit: they follow the brightness of the skin, but less than it varies between people."""
 """Least shading that colours are divided by."""
+_LID_SHADE = 0.1  # lids lie deeper than the skin around
+_LEVEL = (-0.7, 0.7)
+"""How far the mirrored side's brightness is changed, logarithm."""
+_SKIN = (0.80, 0.62, 0.52)
+_WHITE = (0.22, 1.15)
+"""How bright teeth are lit: they follow the brightness of the skin, but less than it varies between people."""
+_FLESH = (0.42, 0.2, 0.19)
+"""Least albedo inside of the mouth: what lies behind the cheeks is flesh too."""
+_ABOUT = 0.02
+"""Metres from the lips within which skin tells the light on teeth."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +91,10 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     # Folded skin: its normals under the fold say nothing of its colour once it is unfolded.
     folded = skin & (_region(asset, layout, _FOLDED) > 0.2)
     inside = mouth + eyes > 0.5
-    tone = _skin_tone(photo, skin & (own.seen > 0.9) & ~folded)
-    model[inside] = 255 * albedo[inside] * _teeth_light(tone)
+    plain_skin = skin & (own.seen > 0.9) & ~folded
+    near = plain_skin & _near_lips(asset, layout)  # teeth are lit as the skin about them is
+    tone = _skin_tone(photo, near if near.any() else plain_skin)
+    model[inside] = 255 * np.maximum(albedo[inside], _FLESH) * _teeth_light(tone)
     turned = (shading / _shade(other.normal, target.light)).mean(-1, keepdims=True)
     across = _look(image, other.place) * np.clip(turned, 0.6, 1.6)
 
@@ -99,8 +108,12 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     colour = model * np.exp(_spread(np.log((photo + 4) / (model + 4)), known * ~folded, skin))
     around = np.exp(_spread(np.log(photo + 4), known, skin)) - 4
     colour[folded] = (around * (1 - _LID_SHADE * lids[..., None]))[folded]
+    colour *= lid_shade(rig, layout, lids, colour)
     twin = cv2.erode(other.seen * (1 - _hidden_by(scene, other.place)) * skin, np.ones((5, 5), np.uint8))
     twin = cv2.GaussianBlur(twin, (0, 0), 2) * (1 - lids)
+    # The other side has another light than the model knows: it takes this side's level where both are seen.
+    level = _spread(np.log((photo + 4) / (across + 4)), known * ~folded * (twin > 0.5), skin)
+    across = across * np.exp(np.clip(level, *_LEVEL))
     colour += twin[..., None] * skin[..., None] * (across - colour)
     # What a nostril or a nose's own side hides is skin too; to look it up beside is better than to invent it.
     nose = skin & (_region(asset, layout, ("nose",)) > 0.5)
@@ -160,9 +173,19 @@ def _skin_tone(photo: np.ndarray, plain: np.ndarray) -> Float[np.ndarray, "3"]:
 
 
 def _teeth_light(tone: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-    """Light for teeth: the photograph's tint, told by how its skin differs from common skin, and halved."""
-    tint = (tone / tone.mean()) / (np.array(_SKIN) / np.mean(_SKIN))
-    return (_WHITE[0] + _WHITE[1] * tone.mean()) * np.sqrt(tint)
+    """Light for teeth: the photograph's tint, told by how its skin differs from common skin, and lessened: skin differs
+    by itself too."""
+    tint = np.sqrt((tone / tone.mean()) / (np.array(_SKIN) / np.mean(_SKIN)))
+    tint = np.clip(tint, (0.98, 0, 0), (2, 2, 1.02))  # pale skin makes no blue teeth
+    return np.clip(_WHITE[0] + _WHITE[1] * tone.mean(), 0.2, 1.1) * tint
+
+
+def _near_lips(asset: HeadAsset, layout: UVLayout) -> np.ndarray:
+    lips = np.flatnonzero(np.asarray(asset.regions.get("lips", np.zeros(len(asset.template)))) > 0.5)
+    if not len(lips):
+        return layout.covered.numpy() > 0
+    far = KDTree(asset.template[lips]).query(asset.template)[0].astype(np.float32)
+    return layout.carry(torch.from_numpy(far)[:, None])[0].numpy() < _ABOUT
 
 
 def _shade(normal: Float[np.ndarray, "3 H W"], light: Tensor) -> Float[np.ndarray, "H W 3"]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.head import HeadModel
@@ -20,9 +20,9 @@ Transfer = Literal["relative", "absolute"]
 HeadPose = Literal["driver", "target", "none"]
 
 _CALMEST = 0.1  # part of the frames that the neutral face is taken from
-_TURN = (0.28, 0.42)  # rad: turns from the photograph's pose are followed to the first, and never beyond the second
-_SHIFT = (0.03, 0.06)  # metres, likewise
-_SIZE = 0.12  # most that the head may seem to grow or shrink, logarithm
+_TURN = (0.26, 0.37)  # rad: turns from the photograph's pose are followed to the first, and never beyond the second
+_SHIFT = (0.02, 0.04)  # metres, likewise
+_SIZE = 0.1  # most that the head may seem to grow or shrink, logarithm
 _GAZE = 0.6  # rad: how far eyes turn
 _ROOM = 0.2  # least way that is taken to be left from the driver's rest to the most of a unit
 _BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
@@ -66,6 +66,7 @@ class TransferConfig:
         contact: whether lips that touch in the driver are made to touch in the target.
         head: whose head pose: the driver's, the photograph's, or none (facing the camera).
         damping: part of the driver's head motion that is left out, [0, 1].
+        reach: how far the head may go: 1 is what photographs usually can show, 2 twice that, with tears.
     """
 
     mode: Transfer = "relative"
@@ -74,12 +75,15 @@ class TransferConfig:
     contact: bool = True
     head: HeadPose = "driver"
     damping: float = 0.0
+    reach: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 3:
             raise ValueError(f"strength must lie in [0, 3], got {self.strength}")
         if not 0 <= self.damping <= 1:
             raise ValueError(f"damping must lie in [0, 1], got {self.damping}")
+        if not 0 < self.reach <= 4:
+            raise ValueError(f"reach must lie in (0, 4], got {self.reach}")
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,8 @@ def calibrated_neutral(driver: Track) -> Neutral:
     the whole clip, so that the head stays about where the photograph has it.
     """
     params = driver.params()
+    calm = calm_rows(driver)
     valid = torch.from_numpy(driver.valid)
-    if not valid.any():
-        raise ValueError(f"{driver.video}: the face was seen in no frame")
-    activity = params.expression.square().sum(1) + params.jaw.square().sum(1)
-    activity = activity.masked_fill(~valid, torch.inf)
-    calm = activity.argsort(stable=True)[: max(1, round(_CALMEST * int(valid.sum())))]
     seen = valid.nonzero()[:, 0]
     return Neutral(
         expression=params.expression[calm].median(0).values,
@@ -130,6 +130,20 @@ def calibrated_neutral(driver: Track) -> Neutral:
         pose=roma.rotmat_to_rotvec(roma.special_procrustes(roma.rotvec_to_rotmat(params.pose[seen]).mean(0))),
         camera=torch.from_numpy(np.median(driver.camera[driver.valid], axis=0)).float(),
     )
+
+
+def calm_rows(driver: Track) -> Int[Tensor, " R"]:
+    """The tenth of the rows in which expression and jaw are least active.
+
+    Raises:
+        ValueError: no row is valid.
+    """
+    params, valid = driver.params(), torch.from_numpy(driver.valid)
+    if not valid.any():
+        raise ValueError(f"{driver.video}: the face was seen in no frame")
+    activity = params.expression.square().sum(1) + params.jaw.square().sum(1)
+    activity = activity.masked_fill(~valid, torch.inf)
+    return activity.argsort(stable=True)[: max(1, round(_CALMEST * int(valid.sum())))]
 
 
 def neutral_at(driver: Track, row: int) -> Neutral:
@@ -219,22 +233,23 @@ def _head_motion(
     own = roma.rotvec_to_rotmat(target.pose)
     if config.head != "driver":
         kept = target.pose if config.head == "target" else torch.zeros(3)
-        kept = _nearer(roma.rotvec_to_rotmat(kept), own)
+        kept = _nearer(roma.rotvec_to_rotmat(kept), own, config.reach)
         return kept.expand(count, 3), Camera(camera.s.expand(count), camera.t.expand(count, 2))
     turned = roma.rotvec_to_rotmat(pose)
     if config.mode == "relative":
         turned = turned @ roma.rotvec_to_rotmat(rest.pose).T @ own
-    follow = 1 - config.damping
+    follow, reach = 1 - config.damping, config.reach
     turn = roma.rotmat_to_rotvec(turned @ own.T)
-    pose = roma.rotmat_to_rotvec(roma.rotvec_to_rotmat(_soft(follow * turn, *_TURN)) @ own)
+    pose = roma.rotmat_to_rotvec(roma.rotvec_to_rotmat(_soft(follow * turn, reach * _TURN[0], reach * _TURN[1])) @ own)
     seen = torch.from_numpy(driver.camera).float()
-    shift = _soft(follow * (seen[:, 1:] - rest.camera[1:]) / rest.camera[0], *_SHIFT)
-    grown = (follow * (seen[:, 0] / rest.camera[0]).log()).clamp(-_SIZE, _SIZE).exp()
+    moved = follow * (seen[:, 1:] - rest.camera[1:]) / rest.camera[0]
+    shift = _soft(moved, reach * _SHIFT[0], reach * _SHIFT[1])
+    grown = (follow * (seen[:, 0] / rest.camera[0]).log()).clamp(-reach * _SIZE, reach * _SIZE).exp()
     return pose, Camera(camera.s * grown, camera.t + camera.s * shift)
 
 
-def _nearer(rotation: Tensor, own: Tensor) -> Float[Tensor, "3"]:
-    turn = _soft(roma.rotmat_to_rotvec(rotation @ own.T)[None], *_TURN)[0]
+def _nearer(rotation: Tensor, own: Tensor, reach: float) -> Float[Tensor, "3"]:
+    turn = _soft(roma.rotmat_to_rotvec(rotation @ own.T)[None], reach * _TURN[0], reach * _TURN[1])[0]
     return roma.rotmat_to_rotvec(roma.rotvec_to_rotmat(turn) @ own)
 
 

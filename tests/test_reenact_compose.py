@@ -16,7 +16,7 @@ from model.params import Camera
 from model.uv import UVLayout
 from reenact.compose import Composer
 from reenact.field import identity
-from reenact.kernels import over
+from reenact.kernels import over, resolve
 from reenact.light import find_light
 from reenact.matte import guided
 from reenact.rig import Rig
@@ -75,11 +75,20 @@ def test_features_of_the_aligned_head_lie_on_the_photographs(rig, target, head):
 
 
 def test_at_rest_it_is_the_photograph(composer, rig, target):
-    picture = drawn(composer, rig)
-    assert np.abs(picture.astype(int) - target.image).mean() < 2.5
-    low, high = target.face.points.min(0).astype(int), target.face.points.max(0).astype(int)
-    inner = (slice(low[1], high[1]), slice(low[0], high[0]))
-    assert np.abs(picture[inner].astype(int) - target.image[inner]).mean() < 2.5
+    assert (drawn(composer, rig) == target.image).all()
+
+
+def test_a_head_that_only_moves_within_the_picture_keeps_its_pixels(composer, rig, target):
+    """By whole pixels: nothing of the face is relit, filled in or blurred."""
+    moved = Camera(target.camera.s, target.camera.t + torch.tensor([5.0, 0.0]))
+    picture = composer.draw(rig.posed(target.params, moved), target.params, moved, 0.0)
+    x, y = target.face.points.mean(0).astype(int)
+    assert (
+        np.abs(
+            picture[y - 20 : y + 20, x - 15 : x + 25].astype(int) - target.image[y - 20 : y + 20, x - 20 : x + 20]
+        ).max()
+        <= 2
+    )
 
 
 def test_the_photograph_is_not_changed(composer, rig, target):
@@ -188,11 +197,50 @@ def test_looking_up_every_pixel_at_its_own_place_changes_nothing():
 def test_over_is_the_plain_formula():
     rng = np.random.default_rng(1)
     a, b = (rng.integers(0, 256, (7, 9, 3)).astype(np.uint8) for _ in range(2))
-    matte = rng.random((7, 9)).astype(np.float32)
+    matte = rng.random((7, 9, 1)).astype(np.float32)
     out = np.zeros_like(a)
-    over(a, matte, b, out)
-    expected = a * matte[..., None].astype(float) + b * (1 - matte[..., None].astype(float))
-    assert np.abs(out - expected).max() <= 1.01  # a matte of 0.996 and more counts as one
+    over(np.dstack([a * matte, matte]), b, out)
+    assert np.abs(out - (a * matte + b * (1 - matte.astype(float)))).max() <= 0.501
+
+
+def test_samples_of_one_kind_are_not_averaged():
+    """Where all is the photograph's and side by side, the single sample stays; across an edge the mean is taken."""
+    fine = np.arange(4 * 4 * 4, dtype=np.float32).reshape(4, 4, 4)
+    source = np.ascontiguousarray(identity(4, 4) / 2)
+    own = np.ones((4, 4), np.float32)
+    out = np.full((2, 2, 4), -1.0, np.float32)
+    resolve(fine, source, own, out, 0, 0)
+    assert (out == -1).all()
+    own[0, 0] = 0
+    resolve(fine, source, own, out, 0, 0)
+    np.testing.assert_allclose(out[0, 0], fine[:2, :2].mean((0, 1)))
+    assert (out[1] == -1).all()
+
+
+def test_what_the_background_lacks_of_the_picture_makes_it_whole(composer, target):
+    scene, window = composer._scene, composer.window
+    out = np.zeros_like(scene.background)
+    over(scene.person(window.of(target.image)), scene.background, out)
+    assert (out == window.of(target.image)).all()
+
+
+def test_open_lids_are_the_photographs_and_shut_ones_have_lashes(composer, rig, target):
+    """Down a line through a shut eye: where the lids meet it is darker than the skin below."""
+    names = rig.head.asset.expression_names
+    expression = target.params.expression.clone()
+    expression[[names.index("eyeBlinkLeft"), names.index("eyeBlinkRight")]] = 1.0
+    picture = drawn(composer, rig, expression=expression).astype(float).mean(2)
+    points = target.face.points
+    for upper, lower, outer, inner in ((159, 145, 33, 133), (386, 374, 263, 362)):
+        x = int(points[[outer, inner], 0].mean())
+        top, low = points[upper, 1], points[lower, 1]
+        tall = low - top
+        strip = picture[:, x - 3 : x + 4].mean(1)
+        lash = strip[int(top) : int(low + 0.4 * tall) + 1].min()
+        skin = np.median(strip[int(low + 0.6 * tall) : int(low + 1.5 * tall)])
+        assert lash < 0.9 * skin
+        eye = target.image[int(top) : int(low), x - 3 : x + 4].astype(float).mean(2)
+        assert strip[int(top + 0.2 * tall) : int(low)].min() > eye.min() - 5  # no pupil shines through
 
 
 def test_the_guided_filter_keeps_a_step_that_the_guide_has():

@@ -6,6 +6,7 @@ A video is looked at in chunks (`tracker.chunks`), which are put together (`trac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 
 import torch
@@ -21,6 +22,7 @@ from tracker.encode import EncoderThread, Eyes
 from tracker.finish import Note, Raw, Report, Source, finish_track, no_report
 from tracker.merge import Gathered, Merger
 from tracker.network import Network, open_network
+from tracker.observation import Observations
 from tracker.resume import DetectionStore
 from tracker.seek import read_index
 from tracker.threads import single_threaded
@@ -37,6 +39,7 @@ def track_video(
     note: Note = lambda text: None,
     network: Network | None = None,
     raw: Raw | None = None,
+    seen_faces: Callable[[list[Observations]], None] = lambda faces: None,
 ) -> Track:
     """Find, fit and smooth the faces of a video.
 
@@ -46,6 +49,7 @@ def track_video(
         note: told, in one line each, what a user should know besides.
         network: that looks at the faces; the one of `TrackConfig.weights` if absent.
         raw: told the track before it is smoothed; without colours and detail.
+        seen_faces: told what the detector saw of every face; row for row, and in the order of, the track's faces.
 
     Raises:
         ValueError: no face in the video, no such head or weights, the detector or the device cannot be had.
@@ -62,6 +66,7 @@ def track_video(
             EncoderThread(network.deca) if network else nullcontext() as eyes,
         ):
             seen = observe(video, detector, config, report, store, as_ibug68=only_ibug68(config, head.asset), eyes=eyes)
+        seen_faces(seen.faces)
         return finish_track(
             Source.of(video), seen, head, config, network and network.facts, report=report, note=note, raw=raw
         )

@@ -76,9 +76,7 @@ def _reenacted(photo: Path, video: Path, out: Path) -> int:
     params, result = out / f"{video.stem}.params.npz", out / f"{photo.stem}.as-{video.stem}.mp4"
     # The track lies beside the video in the demo; a video from elsewhere lends its sound by being the driver itself.
     driver = params if video.parent == out else video
-    # The head stays: the clip's large moves tear hair that the photograph shows from one side only.
-    still = ["--pose", "none", "--label"]
-    status = reenact(["--target", str(photo), "--driver", str(driver), "--out", str(result), *still])
+    status = reenact(["--target", str(photo), "--driver", str(driver), "--out", str(result), "--label"])
     if status == 0:
         _gif(result, result.with_suffix(".gif"))
     return status
