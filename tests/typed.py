@@ -7,6 +7,7 @@ import contextlib
 import re
 import runpy
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -91,6 +92,8 @@ def _start(call: Call, monkeypatch: pytest.MonkeyPatch) -> int:
             patch.setattr(sys, "path", [str(REPOSITORY / "tests" / "benchmarks"), *sys.path])
             if words[0] == "-m":
                 patch.setattr(sys, "argv", [words[1], *words[2:]])
+                stack.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", ".*found in sys.modules after import", RuntimeWarning)
                 runpy.run_module(words[1], run_name="__main__", alter_sys=True)
             else:
                 patch.setattr(sys, "argv", words)

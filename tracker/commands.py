@@ -31,6 +31,7 @@ class Command:
 
 COMMANDS = {
     "export": Command("tracker.export.command", "a track to glTF, USD, OBJ, PLY, Live Link Face CSV, FLAME npz"),
+    "convert": Command("tracker.convert.command", "older params.npz, and codes of other tools, to this version's"),
 }
 
 
