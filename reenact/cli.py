@@ -97,7 +97,7 @@ def _reenact(argv: Sequence[str]) -> int:
         damping=_number(options.damping, "--damping"),
     )
     driver_path = Path(options.driver)
-    out = plan([options.driver], options.out, None, suffix=".mp4")[0].out
+    out = Path(plan([options.driver], options.out, None, suffix=".mp4")[0].out)
     if driver_path.resolve() == out.resolve():
         raise ValueError(f"--out {out}: would overwrite the driver; give another name")
     config = TrackConfig(head=options.head, weights=options.weights, device="cpu")

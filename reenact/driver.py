@@ -12,8 +12,9 @@ import numpy as np
 from model.head import HeadModel
 from reenact.transfer import main_face
 from tracker.config import TrackConfig
+from tracker.finish import Report, head_id
 from tracker.network import Network
-from tracker.pipeline import Report, head_id, track_video
+from tracker.pipeline import track_video
 from tracker.track import Track, load_track
 from tracker.video import open_video
 
@@ -62,8 +63,6 @@ def open_driver(
         else:
             track = track_video(video, config, report=report, note=note, network=network)
             track.save(kept)
-            if video.truncated:
-                note(video.truncated)
         if not video.has_audio:
             note(f"{path}: has no sound; neither has the result")
         seen = track.valid.mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import wave
 from dataclasses import replace
 from fractions import Fraction
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from reenact.cli import main as reenact
+from tracker import storage
+from tracker.chunks import SETTLE
 from tracker.cli import main as track
 from tracker.image import resize, write_image
 from tracker.track import load_track
@@ -21,7 +24,7 @@ FRAMES = 14
 
 
 def test_an_interrupted_track_goes_on_where_it_was(clip, tracked, tmp_path, capsys, monkeypatch):
-    """Stopped after the first chunk; resumed, the detector sees the other frames only, and the result is the same."""
+    """Stopped in the second chunk; resumed, the detector sees that chunk only, and the result is the same."""
     config = tmp_path / "c.yaml"
     config.write_text("chunk: 30\n")
     long = tmp_path / "long.mp4"
@@ -36,7 +39,7 @@ def test_an_interrupted_track_goes_on_where_it_was(clip, tracked, tmp_path, caps
     out = tmp_path / "parts.npz"
     assert track([*argv, str(out)]) == 130 and not out.exists()
     assert track([*argv, str(out), "--resume"]) == 0
-    assert seen[36:] == list(range(30, 40))
+    assert seen[36:] == list(range(30 - SETTLE, 40))
     whole, parts = load_track(tmp_path / "whole.npz"), load_track(out)
     np.testing.assert_array_equal(whole.expression, parts.expression)
     np.testing.assert_array_equal(whole.landmarks, parts.landmarks)
@@ -171,8 +174,36 @@ def test_several_videos_go_on_after_a_bad_one(clip, tmp_path, capsys):
     (folder / "b.mp4").write_text("no video")
     out = tmp_path / "params"
     assert track([str(folder), "--out", str(out)]) == 1
-    assert [p.name for p in out.iterdir()] == ["a.npz"]
-    assert "b.mp4" in capsys.readouterr().err
+    assert sorted(p.name for p in out.iterdir()) == ["a.npz", "logs", "summary.json"]
+    assert "not a video" in (out / "logs" / "b.log").read_text()
+    assert [v["state"] for v in json.loads((out / "summary.json").read_text())["videos"]] == ["tracked", "failed"]
+    printed = capsys.readouterr()
+    assert "b.mp4" in printed.err and "1 of 2 videos tracked, 1 failed" in printed.out
+
+
+def test_resume_knows_videos_by_their_content(clip, tmp_path, capsys):
+    video, out = tmp_path / "a.mp4", tmp_path / "a.npz"
+    video.write_bytes(clip.read_bytes())
+    argv = [str(video), "--out", str(out), "--resume"]
+    assert track(argv) == 0 and "is there already" not in capsys.readouterr().out
+    video.touch()
+    assert track(argv) == 0 and "is there already" in capsys.readouterr().out
+    assert track([*argv, "--smooth", "none"]) == 0 and "is there already" not in capsys.readouterr().out
+    assert track([*argv, "--smooth", "none"]) == 0 and "is there already" in capsys.readouterr().out
+
+
+def test_urls_in_and_out(clip, tracked, tmp_path, capsys):
+    for name in ("a.mp4", "b.mp4"):
+        storage.write(f"memory://{tmp_path.name}/talks/{name}", clip.read_bytes())
+    out = f"memory://{tmp_path.name}/params"
+    argv = [f"memory://{tmp_path.name}/talks/*.mp4", "--out", out, "--preview", out]
+    assert track(argv) == 0
+    names = [storage.name_of(place) for place in storage.listing(out)]
+    assert names == ["a.mp4", "a.npz", "b.mp4", "b.npz", "logs", "summary.json"]
+    with storage.local_copy(f"{out}/b.npz") as path:
+        np.testing.assert_array_equal(load_track(path).landmarks, load_track(tracked).landmarks)
+    assert track([*argv, "--resume"]) == 0
+    assert capsys.readouterr().out.count("is there already") == 2
 
 
 def audio_only(path: Path) -> None:

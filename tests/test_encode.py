@@ -13,7 +13,7 @@ from model.deca import DECA, DECAConfig
 from model.errors import NetworkErrors
 from model.head import HeadModel
 from model.io.checkpoints import load_deca, read_checkpoint, save_checkpoint, shipped_weights, write_errors
-from tracker.encode import DETAILED, FaceEncoder, Spread, encode_photos
+from tracker.encode import DETAILED, EncoderThread, FaceEncoder, Spread, encode_photos, with_detail
 from tracker.fit import Appearance
 from tracker.identity import quality, robust_mean, weighted_median
 from tracker.network import WHITE, open_network, overall
@@ -48,12 +48,31 @@ def test_batches_of_any_size_give_the_same_codes_in_order(deca: DECA) -> None:
     whole = encode_photos(deca, images, found, batch=7)
     assert len(whole) == 7 and whole.encoded.all() and whole.detailed.all() and np.ptp(whole.pose, 0).max() > 1e-6
     close(encode_photos(deca, images, found, batch=3), whole)
-    with FaceEncoder(deca, 2) as encoder:  # several faces in a frame
+    with EncoderThread(deca) as eyes:
+        encoder = FaceEncoder(eyes, 2)  # several faces in a frame
         for i in range(0, 6, 2):
             encoder.push(images[i], [found[i], found[i]], [0, 1])
-        codes = encoder.finish()
+        codes, kept = encoder.finish()
+        assert FaceEncoder(eyes).finish()[0] is None
+        assert codes is not None and not codes.detailed.any() and list(kept.rows) == list(range(6))
+        codes = with_detail(codes, eyes, kept.rows, kept.images)
     close(codes.at(np.array([0, 2, 4])), whole.at(np.array([0, 2, 4])))
     np.testing.assert_array_equal(codes.shape[::2], codes.shape[1::2])
+
+
+def test_of_every_stretch_of_a_face_the_best_crop_is_kept(deca: DECA) -> None:
+    images, found = faces(12)
+    owners = [i % 2 for i in range(12)]
+    with EncoderThread(deca) as eyes:
+        encoder = FaceEncoder(eyes, 5, stretch=4)
+        for image, face, owner in zip(images, found, owners, strict=True):
+            encoder.push(image, [face], [owner])
+        codes, kept = encoder.finish()
+    assert codes is not None
+    score = quality(codes, np.array([face.confidence for face in found]), 64)
+    stretches = [rows[i : i + 4] for rows in (np.arange(0, 12, 2), np.arange(1, 12, 2)) for i in (0, 4)]
+    assert list(kept.rows) == sorted(int(rows[score[rows].argmax()]) for rows in stretches)
+    np.testing.assert_array_equal(kept.scores, score[kept.rows])
 
 
 def test_the_camera_is_that_of_the_frame(deca: DECA) -> None:

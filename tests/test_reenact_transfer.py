@@ -13,7 +13,7 @@ from model.io.assets import load_head
 from model.params import Camera, FaceParams
 from reenact.lips import Lips
 from reenact.transfer import Gains, TransferConfig, calibrated_neutral, neutral_at, transfer
-from tracker.pipeline import head_id
+from tracker.finish import head_id
 from tracker.track import Track
 
 FRAMES = 60

@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 from model.io.configs import load_config, override
 from tracker.command import Parser, run
 from tracker.config import TrackConfig
 from tracker.inputs import Job, plan
-from tracker.progress import Progress
+
+if TYPE_CHECKING:
+    from tracker.work import Outcome
 
 DESCRIPTION = """\
 Track the faces of a video: identity, expression, jaw, gaze and pose of a 3D head for every frame.
 
   track talk.mp4 --out talk.npz --preview talk_preview.mp4
   track talks/ 'more/*.mov' --out params/ --resume
+  track 's3://bucket/talks/*.mp4' --out s3://bucket/params/ --workers 8
 """
 
 
@@ -31,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> Parser:
     """The options of `track`."""
     p = Parser(prog="track", description=DESCRIPTION)
-    p.add_argument("videos", nargs="+", metavar="VIDEO", help="videos, directories of videos, or glob patterns")
+    p.add_argument("videos", nargs="+", metavar="VIDEO", help="videos, directories of videos, glob patterns, or URLs")
     p.add_argument("--out", required=True, metavar="PARAMS.npz|DIR", help="where the parameters go; DIR for several")
     p.add_argument("--preview", metavar="OUT.mp4|DIR", help="also write the video beside itself with the mesh over it")
     p.add_argument("--head", metavar="openhead|PATH", help="the head model (default: openhead)")
@@ -51,6 +54,10 @@ def parser() -> Parser:
     p.add_argument("--fit-steps", metavar="N", help="Gauss-Newton steps per frame")
     p.add_argument("--device", metavar="NAME", help="auto (default), cpu or cuda")
     p.add_argument("--resume", action="store_true", help="keep finished results, go on with interrupted ones")
+    p.add_argument("--workers", metavar="N", help="track in N processes, by Ray (default: in this one)")
+    p.add_argument(
+        "--ray-address", metavar="ADDRESS", help="track on a Ray cluster: auto, host:port or ray://host:port"
+    )
     p.add_argument("--config", metavar="FILE.yaml", help="settings; options given here come on top")
     return p
 
@@ -58,19 +65,65 @@ def parser() -> Parser:
 def _track(argv: Sequence[str]) -> int:
     options = parser().parse(argv)
     config = _config(options)
+    workers = _number(options.workers, "--workers") if options.workers else None
     jobs = plan(options.videos, options.out, options.preview)
-    failures = 0
+    # Here, so that --help and mistakes in the options do not wait for torch and the detector.
+    from tracker.batch import Log, said, table, write_summary
+
+    started, outcomes, several = time.monotonic(), [], len(jobs) > 1
+    with closing(_outcomes(jobs, config, options.resume, workers, options.ray_address)) as done:
+        for job, outcome in done:
+            outcomes.append(outcome)
+            for note in outcome.notes:
+                print(f"track: {outcome.video}: {note}", file=sys.stderr)
+            if outcome.error is None:
+                print(said(outcome))
+                if job.preview is not None:
+                    print(f"{job.preview}: preview")
+            elif several:
+                print(f"track: {outcome.error}", file=sys.stderr)
+            else:
+                raise ValueError(outcome.error) if outcome.mistake else RuntimeError(outcome.error)
+            if several and not _by_ray(workers, options.ray_address):  # the driver keeps its logs itself
+                Log(job).end(outcome)
+    if several:
+        order = {str(job.out): number for number, job in enumerate(jobs)}
+        outcomes.sort(key=lambda outcome: order[outcome.out])
+        seconds = time.monotonic() - started
+        print(table(outcomes, seconds))
+        print(f"{write_summary(jobs, outcomes, seconds)}: summary")
+    return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _by_ray(workers: int | None, address: str | None) -> bool:
+    return workers is not None or address is not None
+
+
+def _outcomes(
+    jobs: Sequence[Job], config: TrackConfig, resume: bool, workers: int | None, address: str | None
+) -> Generator[tuple[Job, Outcome], None, None]:
+    """Every video with how it went, as they are done."""
+    from tracker.work import Outcome
+
+    if _by_ray(workers, address):
+        try:
+            from tracker.cluster import track_by_ray
+        except ImportError as error:
+            raise ValueError(
+                f"--workers and --ray-address need Ray ({error}); pip install 'decatrack[cluster]'"
+            ) from None
+        yield from track_by_ray(jobs, config, resume=resume, workers=workers, address=address)
+        return
+    from tracker.single import Tracker
+
+    tracker = Tracker(config)
     for job in jobs:
         try:
-            _track_one(job, config, options.resume)
+            yield job, tracker.track(job, resume=resume)
         except (ValueError, RuntimeError, OSError) as error:
             if len(jobs) == 1:
                 raise
-            failures += 1
-            print(f"track: {' '.join(str(error).split())}", file=sys.stderr)
-    if len(jobs) > 1:
-        print(f"{len(jobs) - failures} of {len(jobs)} videos tracked, {failures} failed")
-    return 1 if failures else 0
+            yield job, Outcome.failed(job, error)
 
 
 def _config(options) -> TrackConfig:
@@ -82,7 +135,7 @@ def _config(options) -> TrackConfig:
         name: value for name in ("head", "weights", "detector", "device") if (value := getattr(options, name))
     }
     if options.faces:
-        changes["faces"] = _number(options.faces, "--faces", also="all")
+        changes["faces"] = "all" if options.faces == "all" else _number(options.faces, "--faces", also="all")
     if options.smooth:
         changes["smooth"] = {"method": options.smooth}
     fit: dict = {}
@@ -95,62 +148,10 @@ def _config(options) -> TrackConfig:
     return override(config, changes, where="options")
 
 
-def _number(text: str, option: str, also: str | None = None) -> int | str:
-    if text == also:
-        return text
+def _number(text: str, option: str, also: str = "") -> int:
     if not text.isdigit() or int(text) < 1:
         raise ValueError(f"{option} {text}: must be a whole number from 1 up" + (f", or '{also}'" if also else ""))
     return int(text)
-
-
-def _track_one(job: Job, config: TrackConfig, resume: bool) -> None:
-    # Here, so that --help and mistakes in the options do not wait for torch and the detector.
-    from tracker.pipeline import detection_settings, load_model, track_video
-    from tracker.preview import write_preview
-    from tracker.resume import DetectionStore
-    from tracker.track import load_track
-    from tracker.video import open_video
-
-    with open_video(job.video) as video:
-        started = time.monotonic()
-        if resume and _finished(job.out):
-            track = load_track(job.out)
-            print(f"{job.video.name}: {job.out} is there already")
-        else:
-            store = DetectionStore.beside(job.out, job.video, detection_settings(config))
-            if not resume:
-                store.discard()
-            notes: list[str] = []
-            with Progress(job.video.name) as progress:
-                try:
-                    track = track_video(video, config, report=progress, store=store, note=notes.append)
-                except ValueError:  # no face, no such head: going on would not help
-                    store.discard()
-                    raise
-            track.save(job.out)
-            store.discard()
-            if video.truncated:
-                print(f"track: warning: {video.truncated}", file=sys.stderr)
-            frames = int(track.frame.max()) + 1
-            rate = frames / (time.monotonic() - started)
-            for note in notes:
-                print(f"track: {job.video.name}: {note}", file=sys.stderr)
-            print(f"{job.out}: {len(track.faces)} face(s), {frames} frames, {rate:.0f} frames/s")
-        if job.preview is not None:
-            head = load_model(replace(config, device="cpu"))
-            with Progress(job.video.name) as progress:
-                write_preview(job.preview, video, track, head, lambda done, total: progress("preview", done, total))
-            print(f"{job.preview}: preview")
-
-
-def _finished(out: Path) -> bool:
-    from tracker.track import load_track
-
-    try:
-        load_track(out)
-    except ValueError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

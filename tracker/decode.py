@@ -77,6 +77,16 @@ def decoded(container, stream, errors: list[str]) -> Iterator[av.VideoFrame]:
             return
 
 
+def as_shown(picture: av.VideoFrame, size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
+    """RGB, turned upright, with square pixels; of that width and height."""
+    image = picture.to_ndarray(format="rgb24")
+    turns = round(picture.rotation / 90) % 4  # counter-clockwise
+    image = np.rot90(image, turns) if turns else image
+    if (image.shape[1], image.shape[0]) != size:  # pixels not square, or the size changes on the way
+        image = resize(np.ascontiguousarray(image), size)
+    return np.ascontiguousarray(image)
+
+
 class PyAVDecoder:
     """Decoding by PyAV: always right, as far as ffmpeg is."""
 
@@ -101,16 +111,8 @@ class PyAVDecoder:
                     time = last + 1.0 / self._fps if index else 0.0
                 last = float(time)
                 if index >= skip:
-                    yield Frame(index, last, self._rgb(picture))
+                    yield Frame(index, last, as_shown(picture, self._size))
         self.problem = errors[0] if errors else None
-
-    def _rgb(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
-        image = picture.to_ndarray(format="rgb24")
-        turns = round(picture.rotation / 90) % 4  # counter-clockwise
-        image = np.rot90(image, turns) if turns else image
-        if (image.shape[1], image.shape[0]) != self._size:  # pixels not square, or the size changes on the way
-            image = resize(np.ascontiguousarray(image), self._size)
-        return np.ascontiguousarray(image)
 
 
 class DecordDecoder:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
+from model.asset import HeadAsset
 from model.deca import DECA
 from model.errors import NetworkErrors
 from model.head import HeadModel
-from model.io.checkpoints import build_deca, read_checkpoint, shipped_weights
+from model.io.checkpoints import build_deca, locate_weights, read_checkpoint, shipped_weights
 from model.speed import accelerate, has_bfloat16
 from tracker.encode import encode_photos
 from tracker.fit import Appearance, FaceFit, FitConfig, NetworkEstimate, fit_photos
 from tracker.observation import Detection, ibug68
+from tracker.threads import single_threaded
 
 _UV_SIZE = 16
 """The tracker draws nothing: small maps are quick to make."""
@@ -25,21 +29,36 @@ WHITE = math.sqrt(4 * math.pi)
 
 
 @dataclass(frozen=True)
-class Network:
-    """A DECA ready to look at faces.
+class NetworkFacts:
+    """What the fit knows of a network; travels where the network is not needed.
 
     Attributes:
-        deca: fast, on the device.
         errors: of these weights; wide ones where nobody measured them.
+        resolution: side of its pictures, px.
+        digest: of the weights' file; empty for a network that comes from none.
     """
 
-    deca: DECA
     errors: NetworkErrors
+    resolution: int
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A DECA ready to look at faces, fast, on the device; and what is known of it."""
+
+    deca: DECA
+    facts: NetworkFacts
+
+    @property
+    def errors(self) -> NetworkErrors:
+        """As in `NetworkFacts`."""
+        return self.facts.errors
 
     @property
     def resolution(self) -> int:
-        """Side of its pictures, px."""
-        return self.deca.config.resolution
+        """As in `NetworkFacts`."""
+        return self.facts.resolution
 
 
 def open_network(weights: str, head: HeadModel, *, half: bool | None = None, uv_size: int = _UV_SIZE) -> Network | None:
@@ -52,25 +71,59 @@ def open_network(weights: str, head: HeadModel, *, half: bool | None = None, uv_
     Raises:
         ValueError: no such weights, damaged, or of another head.
     """
+    path = weights_file(weights, head.asset)
+    if path is None:
+        return None
+    checkpoint = read_checkpoint(path)
+    with single_threaded():
+        deca = build_deca(checkpoint, head.asset, uv_size, str(path)).to(head.template.device)
+    network = network_of(deca, checkpoint.errors, half=half)
+    return replace(network, facts=replace(network.facts, digest=weights_digest(path)))
+
+
+def network_facts(weights: str, asset: HeadAsset) -> NetworkFacts | None:
+    """What is known of the network of `TrackConfig.weights`, without making it; None where there is none.
+
+    Raises:
+        ValueError: no such weights, or damaged.
+    """
+    path = weights_file(weights, asset)
+    if path is None:
+        return None
+    checkpoint = read_checkpoint(path)
+    config = checkpoint.config
+    errors = checkpoint.errors or NetworkErrors.unmeasured(config.shape, config.expression)
+    return NetworkFacts(errors, config.resolution, weights_digest(path))
+
+
+def weights_file(weights: str, asset: HeadAsset) -> Path | None:
+    """The file of the weights of `TrackConfig.weights`; None where there is no network.
+
+    Raises:
+        ValueError: no such weights.
+    """
     if weights == "none":
         return None
-    path = weights
-    if weights in ("embedded", "open"):
-        path = shipped_weights(head.asset, "" if weights == "embedded" else weights)
-        if path is None:
-            if weights == "embedded":
-                return None
-            raise ValueError(f"--weights {weights}: no such weights come with the package for head {head.asset.name}")
-    checkpoint = read_checkpoint(path)
-    deca = build_deca(checkpoint, head.asset, uv_size, str(path)).to(head.template.device)
-    return network_of(deca, checkpoint.errors, half=half)
+    if weights not in ("embedded", "open"):
+        return locate_weights(weights)
+    path = shipped_weights(asset, "" if weights == "embedded" else weights)
+    if path is None and weights == "open":
+        raise ValueError(f"--weights {weights}: no such weights come with the package for head {asset.name}")
+    return path
+
+
+def weights_digest(path: Path | None) -> str:
+    """SHA-256 of a weights file; empty without one."""
+    return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def network_of(deca: DECA, errors: NetworkErrors | None = None, *, half: bool | None = None) -> Network:
     """A network of a DECA in evaluation mode, on its device."""
     quick = has_bfloat16(deca.albedo_mean.device) if half is None else half
     errors = errors or NetworkErrors.unmeasured(deca.config.shape, deca.config.expression)
-    return Network(accelerate(deca, "auto", quick), errors)
+    with single_threaded():  # so many threads the networks are made for, whatever the machine
+        fast = accelerate(deca, "auto", quick)
+    return Network(fast, NetworkFacts(errors, deca.config.resolution))
 
 
 def track_photos(

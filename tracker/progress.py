@@ -31,3 +31,36 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._close()
+
+
+class BatchProgress:
+    """One bar over the frames of many videos: rate, time left, how many videos are done; quiet as `Progress` is.
+
+    How many frames there are is known only of videos that were begun; the time left is theirs.
+    """
+
+    def __init__(self, videos: int) -> None:
+        self._videos, self._done, self._failed = videos, 0, 0
+        self._bar = tqdm(total=0, desc="track", unit=" frames", disable=None, leave=False)
+
+    def expect(self, frames: int) -> None:
+        """There are so many more frames to do."""
+        self._bar.total = (self._bar.total or 0) + frames
+        self._bar.refresh()
+
+    def frames(self, count: int) -> None:
+        """So many were looked at."""
+        self._bar.update(count)
+
+    def video(self, *, failed: bool) -> None:
+        """A video is done."""
+        self._done += 1
+        self._failed += failed
+        self._bar.set_postfix_str(f"{self._done} of {self._videos} videos, {self._failed} failed")
+        self._bar.clear()  # a line about it follows
+
+    def __enter__(self) -> BatchProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()

@@ -48,6 +48,8 @@ class Track:
         albedo: albedo coefficients; None, as the two below, where nothing estimated them.
         light: spherical-harmonics lighting of order 2, RGB.
         detail: detail code of the displacement map.
+        origin: hash of the video's content and of the settings; empty where nobody said. A result whose origin is
+            what it would be again need not be made again.
     """
 
     head: str
@@ -73,6 +75,7 @@ class Track:
     albedo: Float[np.ndarray, "T A"] | None = None
     light: Float[np.ndarray, "T 9 3"] | None = None
     detail: Float[np.ndarray, "T D"] | None = None
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.face)
@@ -125,6 +128,8 @@ class Track:
         arrays |= {"head": np.array(self.head), "video": np.array(self.video)}
         if self.expression_names:
             arrays["expression_names"] = np.array(self.expression_names)
+        if self.origin:
+            arrays["origin"] = np.array(self.origin)
         arrays |= {name: getattr(self, name).astype(_stored_as(name)) for name in self._columns()}
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
@@ -176,7 +181,7 @@ def track_of(data: Mapping[str, np.ndarray], path: str) -> Track:
     if schema != SCHEMA:
         known = f"schema is {schema}, this version reads {SCHEMA}"
         raise ValueError(f"{path}: {known}; try: decatrack convert FILE.npz --out NEW.npz, or {again}")
-    optional = ("expression_names", "albedo", "light", "detail")
+    optional = ("expression_names", "albedo", "light", "detail", "origin")
     required = [f.name for f in fields(Track) if f.name not in optional]
     missing = [name for name in required if name not in data]
     if missing:
@@ -186,6 +191,7 @@ def track_of(data: Mapping[str, np.ndarray], path: str) -> Track:
     values["expression_names"] = tuple(str(name) for name in data.get("expression_names", ()))
     for name in ("head", "video"):
         values[name] = str(data[name])
+    values["origin"] = str(data.get("origin", ""))
     values["fps"] = float(data["fps"])
     values["size"] = (int(data["size"][0]), int(data["size"][1]))
     track = Track(**values)
@@ -194,9 +200,9 @@ def track_of(data: Mapping[str, np.ndarray], path: str) -> Track:
 
 
 _KINDS = {"face": "iu", "frame": "iu", "shot": "iu", "size": "iu", "valid": "b"}
-_KINDS |= dict.fromkeys(("head", "video", "expression_names"), "U")
+_KINDS |= dict.fromkeys(("head", "video", "expression_names", "origin"), "U")
 _SHAPES: dict[str, tuple[int | str, ...]] = {
-    **dict.fromkeys(("head", "video", "fps"), ()),
+    **dict.fromkeys(("head", "video", "fps", "origin"), ()),
     **dict.fromkeys(("face", "frame", "time", "shot", "valid", "confidence"), ("T",)),
     **dict.fromkeys(("pose", "neck", "jaw", "camera"), ("T", 3)),
     "size": (2,),

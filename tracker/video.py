@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import av
 import av.container
@@ -33,6 +32,8 @@ from tracker.decode import (
     picture_streams,
 )
 from tracker.observation import Frame
+from tracker.seek import Index, SeekingDecoder
+from tracker.sound import AudioCopy
 
 _QUEUE_BYTES = 48_000_000  # decoded pictures waiting for the consumer
 _RGB = "rgb24"
@@ -66,9 +67,19 @@ class Video:
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in the order they are shown, decoded ahead in a background thread."""
+        return self._ahead(self._decode())
+
+    def between(self, index: Index, start: int, stop: int | None) -> Iterator[Frame]:
+        """The same from one frame on, up to another (not included) or to the end; decoding starts nearby.
+
+        `truncated` then speaks of these frames.
+        """
+        return self._ahead(self._decode_between(index, start, stop))
+
+    def _ahead(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         self.truncated = None
         width, height = self.size
-        prefetch = Prefetch(self._decode(), max(2, min(16, _QUEUE_BYTES // (3 * width * height))))
+        prefetch = Prefetch(frames, max(2, min(16, _QUEUE_BYTES // (3 * width * height))))
         self._running.append(prefetch)
         try:
             yield from prefetch
@@ -98,6 +109,22 @@ class Video:
             if decoder.problem is None and self._is_whole(count):
                 return
         self.truncated = f"{self.path}: truncated or damaged: {count} of about {self.frames} frames could be decoded"
+
+    def _decode_between(self, index: Index, start: int, stop: int | None) -> Iterator[Frame]:
+        decoders: list[DecordDecoder | SeekingDecoder] = [SeekingDecoder(self.path, self.fps, self.size, index)]
+        if self._plain and start == 0:  # from the middle decord does not always find the frame
+            decoders.insert(0, DecordDecoder(self.path, self.fps, self.size))
+        got, count = 0, start
+        for decoder in decoders:
+            for frame in decoder.run(skip=count):
+                self.backend = decoder.name
+                if stop is not None and frame.index >= stop:
+                    break
+                got, count = got + 1, frame.index + 1
+                yield frame
+            if got == count - start and (count == stop or (decoder.problem is None and self._is_whole(count))):
+                return
+        self.truncated = f"{self.path}: damaged: not all frames from {start} to {stop or 'the end'} could be decoded"
 
     def _is_whole(self, count: int) -> bool:
         """Whether that is all; `frames` is an estimate, and frames before the first key frame do not decode."""
@@ -178,7 +205,7 @@ class VideoWriter:
         self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
         self._size = size
         self._fps = fps
-        self._audio: _AudioCopy | None = None
+        self._audio: AudioCopy | None = None
         self._last = -1
         self._count = 0
         try:
@@ -192,7 +219,7 @@ class VideoWriter:
             self._container.metadata.update(metadata or {})
             self._stream = self._add_stream(crf)
             if audio_from is not None:
-                self._audio = _AudioCopy.of(Path(audio_from), self._container)
+                self._audio = AudioCopy.of(Path(audio_from), self._container)
         except BaseException:
             self.abort()
             raise
@@ -272,66 +299,3 @@ class VideoWriter:
             self.close()
         else:
             self.abort()
-
-
-class _AudioCopy:
-    """The sound track of one file, fed into another as the pictures advance."""
-
-    def __init__(self, source, stream, target: av.container.OutputContainer) -> None:
-        self._source = source
-        self._target = target
-        self._output: Any
-        self._copied = stream.codec_context.codec.canonical_name in ("aac", "mp3", "opus")
-        self._packets = source.demux(stream)
-        self._waiting: av.Packet | None = None
-        self._ended = False
-        if self._copied:
-            self._output = target.add_stream_from_template(stream)
-        else:
-            self._output = target.add_stream("aac", rate=stream.codec_context.sample_rate)
-            self._output.codec_context.layout = "mono" if stream.codec_context.channels == 1 else "stereo"
-
-    @classmethod
-    def of(cls, path: Path, target: av.container.OutputContainer) -> _AudioCopy | None:
-        """None where the file has no sound."""
-        source = open_container(path)
-        if not source.streams.audio or source.streams.audio[0].codec_context is None:
-            source.close()
-            return None
-        return cls(source, source.streams.audio[0], target)
-
-    def copy_until(self, time: float | int) -> None:
-        while not self._ended:
-            packet = self._waiting or self._next()
-            if packet is None:
-                self._ended = True
-                return
-            if packet.time_base is not None and packet.pts is not None and packet.pts * packet.time_base >= time:
-                self._waiting = packet
-                return
-            self._waiting = None
-            self._write(packet)
-
-    def _next(self) -> av.Packet | None:
-        try:
-            packet = next(self._packets, None)
-        except av.error.FFmpegError:  # the source is truncated
-            return None
-        return packet if packet is not None and packet.dts is not None else None
-
-    def _write(self, packet: av.Packet) -> None:
-        if self._copied:
-            packet.stream = self._output
-            self._target.mux(packet)
-            return
-        with contextlib.suppress(av.error.InvalidDataError):
-            for frame in packet.decode():
-                self._target.mux(self._output.encode(frame))
-
-    def close(self) -> None:
-        if not self._copied:
-            self._target.mux(self._output.encode(None))
-        self._source.close()
-
-    def abandon(self) -> None:
-        self._source.close()

@@ -91,6 +91,8 @@ class LossWeights:
         spots: where it sees its other points, which then are spots of the head's surface; needs known codes. Not in
             the paper.
         broad: what of the displacement is broader than wrinkles, and is the coarse head's to explain. Not in the paper.
+        relief: how far the displacement is from what the darkness of skin tells of it (`training.relief`). Not in the
+            paper.
         detail_photometric, mrf, symmetry, displacement, shading: eq. 12 to 15 and the smoothness of the shading.
     """
 
@@ -115,6 +117,7 @@ class LossWeights:
     displacement: float = 0.005
     shading: float = 0.005
     broad: float = 0.0
+    relief: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ class StageConfig:
         skin_mask: whether photometric losses count skin only.
         local_light: whether the detail stage first brings the rendering's colours to the picture's over neighbourhoods.
             Else what albedo and light miss everywhere hides what wrinkles do here. The paper does not.
+        usual: file of `python -m training.usual_relief`, for the loss `relief`; without one, what all photographs show
+            alike is learned as relief too.
         rate: Adam's.
         warmup: steps over which the rate rises to `rate`.
         decay: whether the rate falls to zero along a cosine.
@@ -146,6 +151,7 @@ class StageConfig:
     consistency: bool = True
     skin_mask: bool = True
     local_light: bool = False
+    usual: str = ""
     rate: float = 1e-4
     warmup: int = 0
     decay: bool = False

@@ -99,7 +99,7 @@ def read_checkpoint(name_or_path: str | Path) -> Checkpoint:
     Raises:
         ValueError: no such weights, or a damaged or unknown file.
     """
-    path = _locate(name_or_path)
+    path = locate_weights(name_or_path)
     return _read_own(path) if path.suffix == ".safetensors" else _read_published(path)
 
 
@@ -206,7 +206,12 @@ def _load_strictly(deca: DECA, state: Mapping[str, Tensor], label: str) -> None:
     deca.load_state_dict(state, strict=True)
 
 
-def _locate(name_or_path: str | Path) -> Path:
+def locate_weights(name_or_path: str | Path) -> Path:
+    """The file of weights given by the name of those that come with the package, or by a path.
+
+    Raises:
+        ValueError: there is none.
+    """
     path = Path(name_or_path)
     if path.is_file():
         return path

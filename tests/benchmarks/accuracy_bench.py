@@ -49,15 +49,20 @@ class Bench:
     def track(self, video: Path, config: TrackConfig | None = None) -> Track:
         """The whole tracker on a video; its detections are kept, so that a second run of it only fits."""
         config = config or self.config
-        return track_video(open_video(video), config, store=self.store(video, config), network=self.network)
+        return track_video(
+            open_video(video), config, store=self.store(video, config, self.network), network=self.network
+        )
 
     def observations(self, video: Path) -> Observations:
         """What the detector saw of the longest face."""
         with open_detector(self.config.detector, faces=self.config.most_faces, dither=True) as detector:
-            return observe(open_video(video), detector, self.config, store=self.store(video, self.config))[0]
+            return observe(open_video(video), detector, self.config, store=self.store(video, self.config, None)).faces[
+                0
+            ]
 
-    def store(self, video: Path, config: TrackConfig) -> DetectionStore:
-        return DetectionStore.beside(self.folder / video.stem, video, detection_settings(config))
+    def store(self, video: Path, config: TrackConfig, network: Network | None) -> DetectionStore:
+        settings = detection_settings(config, self.head.asset, network.facts.digest if network else "")
+        return DetectionStore.beside(self.folder / video.stem, video, settings)
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -113,9 +113,10 @@ class _Short:
 
     def __init__(self, video, count: int) -> None:
         self.path, self.fps, self.size, self.frames, self._video = video.path, video.fps, video.size, count, video
+        self.truncated = None
 
-    def __iter__(self):
-        for frame in self._video:
+    def between(self, index, start: int, stop: int | None):
+        for frame in self._video.between(index, start, stop):
             if frame.index >= self.frames:
                 return
             yield frame

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from model.head import HeadModel
 from tracker.fit.config import FitConfig
@@ -25,6 +24,7 @@ from tracker.fit.result import Appearance, FaceFit, fill_gaps, joined
 from tracker.fit.rig import Pose
 from tracker.fit.solve import solve_frames
 from tracker.observation import Observations
+from tracker.threads import single_threaded
 
 SAMPLED = 160
 """Frames among which the keyframes are chosen."""
@@ -53,11 +53,22 @@ def fit_face(
     if not len(rows):
         raise ValueError("cannot fit a face that is seen in no frame; give at least one detection")
     _check(config, network)
+    with single_threaded() as threads:  # beside one another go whole chunks
+        return _fit_face(observations, head, config, network, rows, threads)
+
+
+def _fit_face(
+    observations: Observations,
+    head: HeadModel,
+    config: FitConfig,
+    network: NetworkEstimate | None,
+    rows: Int[np.ndarray, "R"],
+    threads: int,
+) -> FaceFit:
     problem = Problem.of(head, observations.scheme, config)
     confidence = observations.confidence.astype(np.float32)
     total = len(observations.seen)
-    with _single_threaded():
-        judged = _judged(problem, observations, rows, network)
+    judged = _judged(problem, observations, rows, network)
     if judged is not None and not config.landmarks:
         person = judged.identity()
         assert person is not None, "the network looked at no row"
@@ -67,7 +78,7 @@ def fit_face(
             view = problem.view(observations.of_scheme(rows[chunk]), confidence[rows[chunk]])
             return alone(problem, view, identity.expand(len(chunk), -1), judged.at(chunk), confidence[rows[chunk]])
 
-        parts = _side_by_side(said, _chunks(np.arange(len(rows)), config.chunk))
+        parts = _side_by_side(said, _chunks(np.arange(len(rows)), config.chunk), threads)
         return _with_network(fill_gaps(joined(parts), rows, total), judged, rows)
 
     sampled = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED)).round().astype(int))
@@ -76,10 +87,7 @@ def fit_face(
     keys = view.at(chosen)
     told = judged and judged.at(sampled[chosen.cpu().numpy()]).measured(problem, keys)
     owner = torch.zeros(len(keys), dtype=torch.long, device=problem.device)
-    with _single_threaded():
-        identity, solved = problem.solve_identity(
-            keys.doubted(told), owner, 1, told, judged and judged.person(problem)
-        )  # fmt: skip
+    identity, solved = problem.solve_identity(keys.doubted(told), owner, 1, told, judged and judged.person(problem))
 
     def fitted(chunk: np.ndarray) -> FaceFit:
         trust = confidence[rows[chunk]]
@@ -95,7 +103,7 @@ def fit_face(
         pose = solve_frames(view.rig, neutral, view.seen, problem.prior, start, config.steps, told)
         return problem.record(view, neutral, mine, pose, trust, told)
 
-    parts = _side_by_side(fitted, _chunks(np.arange(len(rows)), config.chunk))
+    parts = _side_by_side(fitted, _chunks(np.arange(len(rows)), config.chunk), threads)
     return _with_network(fill_gaps(joined(parts), rows, total), judged, rows)
 
 
@@ -124,7 +132,7 @@ def fit_photos(
     if not len(points):
         raise ValueError("no photographs to fit; give at least one row of points")
     _check(config, network)
-    with _single_threaded():
+    with single_threaded():
         judged = network and judge(problem, points.__getitem__, trust, network, whole=False)
 
     def fitted(chunk: np.ndarray) -> FaceFit:
@@ -139,7 +147,8 @@ def fit_photos(
         )
         return problem.record(view, view.rig.neutral(identity), identity, pose, trust[chunk], told)
 
-    fit = joined(_side_by_side(fitted, _chunks(np.arange(len(points)), config.chunk)))
+    with single_threaded() as threads:
+        fit = joined(_side_by_side(fitted, _chunks(np.arange(len(points)), config.chunk), threads))
     if judged is None:
         return fit
     codes = judged.codes
@@ -167,24 +176,9 @@ def _with_network(fit: FaceFit, judged: Judged | None, rows: np.ndarray) -> Face
     return replace(fit, appearance=judged.appearance(rows, len(fit.seen)), believed=judged.share)
 
 
-@contextmanager
-def _single_threaded() -> Iterator[int]:
-    """One thread within each of torch's operations; yields how many there were.
-
-    The matrices are small. Shared out by torch they cost more in waiting than they save, ten times more on a machine
-    that is busy with something else; whole chunks side by side do not wait.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _side_by_side(work: Callable[[np.ndarray], FaceFit], chunks: Iterator[np.ndarray]) -> list[FaceFit]:
+def _side_by_side(work: Callable[[np.ndarray], FaceFit], chunks: Iterator[np.ndarray], threads: int) -> list[FaceFit]:
     """`work` on every chunk, in order."""
-    with _single_threaded() as threads, ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, chunks))
 
 

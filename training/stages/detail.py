@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -24,11 +25,13 @@ from training.losses import (
     displacement_prior,
     mrf_loss,
     photometric_loss,
+    relief_loss,
     shading_smoothness_loss,
     soft_occlusion,
     symmetry_loss,
 )
 from training.networks.load import texture_network
+from training.relief import relief_of
 from training.stages.base import Stage
 from training.stages.coarse import turned
 from training.stages.consistency import several, within_subjects
@@ -46,12 +49,15 @@ class Coarse:
         mesh: coarse, camera axes.
         colour: the picture over the UV map.
         visible: 1 where the picture shows the face's skin, over the UV map.
+        relief: displacements that the picture's darkness tells (`training.relief`), metres, and their weight; None where
+            they are not learned from.
     """
 
     codes: CoarseCodes
     mesh: Mesh
     colour: Float[Tensor, "batch 3 h w"]
     visible: Float[Tensor, "batch 1 h w"]
+    relief: tuple[Float[Tensor, "batch h w"], Float[Tensor, "batch h w"]] | None = None
 
 
 class DetailStage(Stage):
@@ -65,6 +71,7 @@ class DetailStage(Stage):
         self.patch = face_patch(deca)
         self.texture, note = texture_network(config.networks.vgg if self.settings.loss.mrf != 0 else None)
         self.notes = (note,) if note else ()
+        self.relief = relief_of(deca, self.settings.usual).requires_grad_(False) if self.settings.loss.relief else None
         deca.requires_grad_(False)
         for parameter in self.trained():
             parameter.requires_grad_(True)
@@ -76,8 +83,9 @@ class DetailStage(Stage):
     def train(self, mode: bool = True) -> DetailStage:
         super().train(mode)
         self.deca.coarse_encoder.eval()
-        if self.texture is not None:
-            self.texture.eval()
+        for frozen in (self.texture, self.relief):
+            if frozen is not None:
+                frozen.eval()
         return self
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Float[Tensor, ""]]:
@@ -102,31 +110,37 @@ class DetailStage(Stage):
         pictures = batch.images
         if self.settings.skin_mask:
             pictures = torch.cat([pictures, batch.masks], dim=1)
-        found = extract_texture(pictures, mesh, crop_pixels(codes.camera, pictures.shape[-1]), self.deca.layout)
+        camera = crop_pixels(codes.camera, pictures.shape[-1])
+        found = extract_texture(pictures, mesh, camera, self.deca.layout)
         visible = found.visible * self.deca.surface.mask
         if self.settings.skin_mask:
             visible = visible * found.colour[:, 3:]
-        return Coarse(codes, mesh, found.colour[:, :3], visible)
+        relief = None if self.relief is None else self.relief(batch.images, mesh, camera)
+        return Coarse(codes, mesh, found.colour[:, :3], visible, relief)
 
     def _terms(
         self, coarse: Coarse, displacement: Float[Tensor, "faces h w"], halves: int
     ) -> dict[str, Float[Tensor, ""]]:
         weights = self.settings.loss
-        maps = self._displaced(coarse.mesh, displacement, halves)
-        light = coarse.codes.light.repeat(halves, 1, 1)
-        shading = shading_view(maps.normals, light)
-        albedo = self.deca.albedo(coarse.codes.albedo).repeat(halves, 1, 1, 1)
         visible, colour = (self._patched(value) for value in (coarse.visible, coarse.colour))
-        lit = self._patched(albedo * shading)
         target, seen = colour.repeat(halves, 1, 1, 1), visible.repeat(halves, 1, 1, 1)
-        if self.settings.local_light:
-            lit = lit * local_gain(lit, target, seen)
+
+        @cache
+        def shading() -> Tensor:
+            maps = self._displaced(coarse.mesh, displacement, halves)
+            return shading_view(maps.normals, coarse.codes.light.repeat(halves, 1, 1))
+
+        @cache
+        def lit() -> Tensor:
+            albedo = self.deca.albedo(coarse.codes.albedo).repeat(halves, 1, 1, 1)
+            found = self._patched(albedo * shading())
+            return found * local_gain(found, target, seen) if self.settings.local_light else found
 
         def mrf() -> Tensor:
             assert self.texture is not None
             learned = isinstance(self.texture, VGG19)  # the filters cost too little to be less exact
-            with torch.autocast(lit.device.type, torch.bfloat16, enabled=self.mixed and learned):
-                found, wanted = self.texture(lit * seen), self.texture(colour * visible)
+            with torch.autocast(colour.device.type, torch.bfloat16, enabled=self.mixed and learned):
+                found, wanted = self.texture(lit() * seen), self.texture(colour * visible)
             found = TextureFeatures(found.fine.float(), found.coarse.float())
             both = (maps.float().repeat(halves, 1, 1, 1) for maps in (wanted.fine, wanted.coarse))
             return mrf_loss(found, TextureFeatures(*both))
@@ -136,13 +150,21 @@ class DetailStage(Stage):
             hidden = soft_occlusion(shown).repeat(halves, 1, 1)
             return symmetry_loss(displacement, hidden, displacement.detach())
 
+        def relief() -> Tensor:
+            assert coarse.relief is not None
+            wanted, weight = (value.repeat(halves, 1, 1) for value in coarse.relief)
+            size = (self.deca.layout.size,) * 2
+            found = resize(displacement[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+            return relief_loss(found * self.deca.surface.mask, wanted, weight)
+
         losses: dict[str, Loss] = {
-            "detail_photometric": lambda: photometric_loss(lit, target, seen),
+            "relief": relief,
+            "detail_photometric": lambda: photometric_loss(lit(), target, seen),
             "mrf": mrf,
             "symmetry": symmetry,
             "displacement": lambda: displacement_prior(displacement),
             "broad": lambda: broad_displacement(displacement),
-            "shading": lambda: shading_smoothness_loss(self._patched(shading)),
+            "shading": lambda: shading_smoothness_loss(self._patched(shading())),
         }
         return weighted(weights, losses)
 
