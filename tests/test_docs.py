@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import json
 from importlib import import_module
 from pathlib import Path
 
@@ -142,6 +143,27 @@ def test_settings_of_the_pages_are_known(block):
         except ValueError as error:
             errors.append(str(error))
     raise AssertionError(" / ".join(errors))
+
+
+def test_the_notebook_runs(desk, tmp_path, monkeypatch, capsys):
+    """Every cell, in order, beside a clip; nobody has left outputs or counts in it."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    notebook = json.loads((REPOSITORY / "docs" / "quickstart.ipynb").read_text())
+    assert notebook["nbformat"] == 4
+    (tmp_path / "talk.mp4").write_bytes((desk / "talk.mp4").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "notebook"}
+    for number, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None, f"cell {number} has outputs"
+            exec(compile("".join(cell["source"]), f"quickstart.ipynb, cell {number}", "exec"), names)
+    from matplotlib import pyplot
+
+    assert len(pyplot.get_fignums()) == 3
+    pyplot.close("all")
+    assert (tmp_path / "moved.mp4").stat().st_size > 1000
+    assert f"{len(names['face'])} frames of talk.mp4" in capsys.readouterr().out
 
 
 def test_every_block_says_what_it_is():

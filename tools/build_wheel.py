@@ -1,4 +1,4 @@
-"""Build the wheel from a copy of the tree, so that nothing is left in the checkout: ``python tools/build_wheel.py DIST``.
+"""Build the wheel from a copy of the tree, leaving nothing in the checkout: ``python tools/build_wheel.py DIST``.
 
 Needs setuptools only; nothing is downloaded.
 """
