@@ -39,7 +39,8 @@ class Track:
         shape: identity, standard deviations; the same in all rows of a face.
         expression: [0, 1] per named unit (openhead) or standard deviations.
         pose: global rotation, axis-angle, radians: head space to camera axes.
-        neck, jaw: axis-angle, radians.
+        neck: axis-angle, radians.
+        jaw: axis-angle, radians; +x opens the mouth.
         eyes: left, right eyeball, axis-angle, radians.
         camera: s, tx, ty of the full-frame camera ``u = s X + tx``, ``v = -s Y + ty``; px per metre, px, px.
         landmarks: the posed head's iBUG-68 points, px, full frame.

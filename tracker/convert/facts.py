@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from model.head import HeadModel
 from tracker.convert.schema import Arrays
-from tracker.pipeline import head_id, with_landmarks
+from tracker.finish import head_id, with_landmarks
 from tracker.track import Track
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -31,7 +31,7 @@ from model.io.assets import load_head
 from model.io.parsing import load_parser
 from model.openhead.learned import LEARNED_NAMES
 from model.params import Camera, FaceParams
-from model.parsing import Parser, Part
+from model.parsing import Part
 from tracker.encode import cut
 from tracker.fit import FitConfig
 from tracker.image import read_image
@@ -47,6 +47,8 @@ from training.evaluate.landmarks import Compared, measure
 from training.evaluate.options import add_estimators, estimators_of, folder_of, parser_of
 from training.evaluate.report import Report, Table, strings
 
+Parse = Callable[[torch.Tensor], torch.Tensor]
+"""As `model.parsing.Parser`."""
 CLASSES = (
     ("very light", 55.0),
     ("light", 41.0),
@@ -167,7 +169,7 @@ def rendered(options: Namespace) -> int:
     return 0
 
 
-def rate(entries: Sequence[Annotated], parse: Parser, groups: dict[str, str] | None) -> list[Rated]:
+def rate(entries: Sequence[Annotated], parse: Parse, groups: dict[str, str] | None) -> list[Rated]:
     """The group of every photograph: its class of skin tone, or what the user's file says of it."""
     rated = []
     with Progress(f"skin: {entries[0].set}") as progress:
@@ -182,7 +184,7 @@ def rate(entries: Sequence[Annotated], parse: Parser, groups: dict[str, str] | N
     return rated
 
 
-def skin_angle(image: np.ndarray, points: Float[np.ndarray, "68 2"], parse: Parser) -> float:
+def skin_angle(image: np.ndarray, points: Float[np.ndarray, "68 2"], parse: Parse) -> float:
     """ITA of the face at the landmarks, degrees: of the median colour of its skin; NaN where too little is seen."""
     picture = tensor([cut(image, crop_around(points), SIDE)])
     skin = (parse(picture)[0, [Part.SKIN, Part.NOSE]].sum(0) > SURE).numpy()
