@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import builtins
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from shell_blocks import SHELLS, Block, Call, blocks_of, calls_of, commands_of
+from shell_blocks import PROGRAMS, SHELLS, Block, Call, blocks_of, calls_of, commands_of
 from typed import REPOSITORY, never_run, parse, run
 
 from tracker.image import resize, write_image
@@ -104,6 +105,22 @@ def test_what_the_reader_types_works(block, request, scratch, monkeypatch):
             if call not in done:
                 run(call, monkeypatch)
                 done.add(call)
+
+
+def inline_commands(page: Path) -> list[str]:
+    """Commands in the running text, between single backquotes; with an ellipsis they are only hinted at."""
+    text = re.sub(r"(?ms)^(```|~~~).*?^\1\s*$", "", page.read_text())
+    spans = [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
+    spans = [span for span in spans if span.split(" ")[0].removeprefix(".venv/bin/") in PROGRAMS and " " in span]
+    return sorted({span for span in spans if not re.search("…|→|[.]{3}", span)})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_commands_in_the_text_exist(page, shelf, scratch, monkeypatch, capsys):
+    for line in inline_commands(page):
+        for call in calls_of(line, shelf, scratch):
+            parse(call, monkeypatch, whole=False)
+    capsys.readouterr()
 
 
 _NAMES: dict[Path, dict] = {}
