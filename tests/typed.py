@@ -95,15 +95,16 @@ def _start(call: Call, monkeypatch: pytest.MonkeyPatch) -> int:
                 module, _, function = SCRIPTS[call.program].partition(":")
                 return int(getattr(import_module(module), function)(words) or 0)
             assert call.program in ("python", "python3"), f"nobody knows how to run {call.program}; mark the block"
-            patch.setattr(sys, "path", [str(REPOSITORY / "tests" / "benchmarks"), *sys.path])
             if words[0] == "-m":
                 patch.setattr(sys, "argv", [words[1], *words[2:]])
                 stack.enter_context(warnings.catch_warnings())
                 warnings.filterwarnings("ignore", ".*found in sys.modules after import", RuntimeWarning)
                 runpy.run_module(words[1], run_name="__main__", alter_sys=True)
             else:
+                script = Path(words[0]).resolve()
+                patch.setattr(sys, "path", [str(script.parent), *sys.path])
                 patch.setattr(sys, "argv", words)
-                runpy.run_path(str(Path(words[0]).resolve()), run_name="__main__")
+                runpy.run_path(str(script), run_name="__main__")
         except SystemExit as end:
             return int(end.code or 0)
     return 0
