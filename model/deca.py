@@ -37,6 +37,7 @@ class DECAConfig:
 
     Attributes:
         backbone: of both encoders, see `model.backbones`; the paper's is ``resnet50``.
+        detail_backbone: of E_d where it is another one (``contrast``, see `model.contrast`); empty takes `backbone`.
         shape, expression, albedo, detail: lengths of the codes.
         curved: whether triangles are rounded before they are displaced (`model.detail.DetailSurface`); the published
             weights were trained without.
@@ -58,6 +59,7 @@ class DECAConfig:
     resolution: int = 224
     coarse_resolution: int = 0
     normalised: bool = False
+    detail_backbone: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ class DECA(nn.Module):
         self.register_buffer("code_spread", torch.ones(sum(self.coarse_sizes)), persistent=config.normalised)
         self.coarse_encoder = Encoder(sum(self.coarse_sizes), config.backbone, seen=True)
         self.coarse_points = self.coarse_encoder.points
-        self.detail_encoder = Encoder(config.detail, config.backbone)
+        self.detail_encoder = Encoder(config.detail, config.detail_backbone or config.backbone)
         self.detail_decoder = DetailDecoder(3 + config.expression + config.detail)
 
     @property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.backbones import backbone
+from model.contrast import ContrastPoints
 
 HIDDEN = 1024
 
@@ -19,13 +22,13 @@ class Encoder(nn.Module):
 
     Args:
         outputs: length of the code.
-        architecture: a backbone by name; the paper's is ``resnet50``.
+        architecture: a backbone by name, or ``contrast`` (`model.contrast`); the paper's is ``resnet50``.
         seen: whether to say where the backbone sees its points, if it has any.
     """
 
     def __init__(self, outputs: int, architecture: str = "resnet50", seen: bool = False) -> None:
         super().__init__()
-        self.encoder = backbone(architecture)
+        self.encoder = ContrastPoints() if architecture == "contrast" else backbone(architecture)
         self.points = self.encoder.points if seen else 0
         self.layers = nn.Sequential(nn.Linear(self.encoder.channels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))
 
@@ -34,3 +37,9 @@ class Encoder(nn.Module):
         features = self.encoder(images)
         codes = self.layers(features)
         return torch.cat([codes.float(), features[:, : 2 * self.points]], dim=1) if self.points else codes
+
+    def learned(self) -> Iterator[nn.Parameter]:
+        """What training changes: all but the trunk of a backbone that keeps it."""
+        fixed = getattr(self.encoder, "fixed", None)
+        kept = {id(parameter) for parameter in fixed.parameters()} if isinstance(fixed, nn.Module) else set()
+        yield from (parameter for parameter in self.parameters() if id(parameter) not in kept)

@@ -14,14 +14,16 @@ albedo and light. It is measured once and taken off:
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, max_pool2d, pad
+from torch.nn.functional import max_pool2d
 
+from model.contrast import blur
 from model.deca import DECA
 from model.io.parsing import load_parser
 from model.mesh import Mesh, vertex_normals
@@ -34,10 +36,10 @@ from training.albedo.unwrap import LUMINANCE, smoothstep, srgb_to_linear
 SCALES = (0.9, 1.9, 3.8, 7.5)
 """Standard deviations of the bells between which relief is sought, millimetres: from fine lines to folds."""
 DEPTH = (2.5, 4.5, 8.0)
-"""Depth of a groove of each width whose bottom is e times as dark as its surroundings, millimetres. A groove loses light
-by its depth over its width; of what is broader the light itself tells more and more, so the rise is less than that."""
+"""Depth of a groove of each width whose bottom is e times as dark as its surroundings, millimetres. A groove loses
+light by its depth over its width; of what is broader the light itself tells more, so the rise is less than that."""
 LIMITS = (-0.4, 0.2)
-"""Logarithms of brightness against the surroundings that count; what is darker is hair or shadow, brighter a highlight."""
+"""Logarithms of brightness against the surroundings that count; darker is hair or shadow, brighter a highlight."""
 FACING = (0.2, 0.5)
 """A texel counts from the first cosine between its normal and the view on, fully from the second."""
 
@@ -86,7 +88,7 @@ class Relief(nn.Module):
         contrast, weight = self.contrast(images, mesh, camera)
         excess = ((contrast - self.usual) * weight).clamp(*LIMITS)
         levels = [_blurred(excess, weight, sigma) for sigma in self.sigmas]
-        bands = [fine - broad for fine, broad in zip(levels[:-1], levels[1:], strict=True)]
+        bands = [fine - broad for fine, broad in pairwise(levels)]
         depth = sum(1e-3 * deep * band for deep, band in zip(DEPTH, bands, strict=True))
         assert isinstance(depth, Tensor)
         return depth * weight, weight
@@ -102,7 +104,7 @@ class Relief(nn.Module):
         found = extract_texture(torch.cat([bright, skin], dim=1), mesh, camera, self.layout)
         facing = self.layout.carry(vertex_normals(mesh))[:, 2]
         seen = found.visible[:, 0] * self.mask * smoothstep(*FACING, facing) * smoothstep(0.6, 0.95, found.colour[:, 1])
-        weight = _blur(-max_pool2d(-seen[:, None], 5, 1, 2), 1.5)[:, 0]  # keeps off what is mixed in at borders
+        weight = blur(-max_pool2d(-seen[:, None], 5, 1, 2), 1.5)[:, 0]  # keeps off what is mixed in at borders
         logarithm = found.colour[:, 0].clamp(min=2e-3).log()
         return (logarithm - _blurred(logarithm, weight, self.sigmas[-1])) * weight, weight
 
@@ -128,18 +130,10 @@ def relief_of(deca: DECA, usual: str | Path = "") -> Relief:
     return Relief(deca.layout, deca.head.template, deca.surface.mask, load_parser(), taken)
 
 
-def _blur(maps: Float[Tensor, "batch 1 H W"], sigma: float) -> Float[Tensor, "batch 1 H W"]:
-    reach = int(3 * sigma + 0.5)
-    bell = torch.exp(-(torch.arange(-reach, reach + 1, device=maps.device) ** 2) / (2 * sigma**2)).to(maps.dtype)
-    bell = bell / bell.sum()
-    maps = conv2d(pad(maps, (reach, reach, 0, 0), mode="replicate"), bell[None, None, None])
-    return conv2d(pad(maps, (0, 0, reach, reach), mode="replicate"), bell[None, None, :, None])
-
-
 def _blurred(maps: Float[Tensor, "batch H W"], weight: Float[Tensor, "batch H W"], sigma: float) -> Tensor:
     """Weighted means under a bell."""
-    share = _blur(weight[:, None], sigma)
-    return (_blur((maps * weight)[:, None], sigma) / share.clamp(min=0.05))[:, 0]
+    share = blur(weight[:, None], sigma)
+    return (blur((maps * weight)[:, None], sigma) / share.clamp(min=0.05))[:, 0]
 
 
 def _read(path: Path, deca: DECA) -> Tensor:

@@ -1,6 +1,6 @@
 """What photographs of faces show alike of lighter and darker skin; the loss `relief` takes it off (`training.relief`).
 
-  python -m training.usual_relief SHARDS... --weights deca.safetensors --out usual.npz
+python -m training.usual_relief SHARDS... --weights deca.safetensors --out usual.npz
 """
 
 from __future__ import annotations

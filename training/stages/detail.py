@@ -49,8 +49,8 @@ class Coarse:
         mesh: coarse, camera axes.
         colour: the picture over the UV map.
         visible: 1 where the picture shows the face's skin, over the UV map.
-        relief: displacements that the picture's darkness tells (`training.relief`), metres, and their weight; None where
-            they are not learned from.
+        relief: displacements that the picture's darkness tells (`training.relief`), metres, and their weight; None
+            where they are not learned from.
     """
 
     codes: CoarseCodes
@@ -77,7 +77,7 @@ class DetailStage(Stage):
             parameter.requires_grad_(True)
 
     def trained(self) -> Iterator[nn.Parameter]:
-        yield from self.deca.detail_encoder.parameters()
+        yield from self.deca.detail_encoder.learned()
         yield from self.deca.detail_decoder.parameters()
 
     def train(self, mode: bool = True) -> DetailStage:

@@ -29,6 +29,7 @@ def new_deca(asset: HeadAsset, config: TrainConfig) -> DECA:
             raise ValueError(f"model.{name} is {side}, expected 32 or more; {RESOLUTION} is the paper's")
     sizes = DECAConfig(
         backbone=model.backbone,
+        detail_backbone=model.detail_backbone,
         shape=asset.shapedirs.shape[-1],
         expression=asset.exprdirs.shape[-1],
         albedo=DECAConfig.albedo if asset.albedo_basis is None else len(asset.albedo_basis),
