@@ -5,8 +5,9 @@ Keys ``shape`` (S,), and per frame ``expr``, ``rotation``, ``neck_pose``, ``jaw_
 ``transform_matrix`` (camera to world; the camera looks along −z, y up), and for each or for all of them ``fl_x``,
 ``fl_y``, ``cx``, ``cy``, ``w``, ``h``; ``timestep_index`` or the order says which frame it is.
 
-The pinhole becomes a scaled-orthographic camera at the head's root joint: s = f / depth. Exact there; nearer parts of
-the face were larger in the picture by their share of the depth.
+The pinhole becomes a scaled-orthographic camera, s = f / depth of ``translation`` (the origin of head space, amid the
+head). Exact there; nearer parts of the face were larger in the picture by their share of the depth. Offsets of vertices
+(``static_offset``) have no place in a track and are left out.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ class Pinholes:
     """One camera per row.
 
     Attributes:
-        frame: index of the frame.
+        row: of the parameters.
+        frame: index of the frame in the video.
         T_world_camera: (N, 4, 4), metres.
         focal, centre: px.
         size: width, height, px.
     """
 
+    row: np.ndarray
     frame: np.ndarray
     T_world_camera: np.ndarray
     focal: np.ndarray
@@ -61,9 +64,9 @@ def track_of_avatar(arrays: Arrays, facts: Facts) -> Track:
     cameras = read_pinholes(facts.transforms)
     rotation = rows(arrays, "rotation", 3, facts)
     count = len(rotation)
-    if cameras.frame.max() >= count:
-        raise ValueError(f"{facts.transforms}: has a frame {cameras.frame.max()}, {facts.where} has {count}")
-    chosen = cameras.frame
+    chosen = cameras.row
+    if chosen.max() >= count:
+        raise ValueError(f"{facts.transforms}: has a frame {chosen.max()}, {facts.where} has {count}")
     per_frame = {
         name: rows(arrays, name, width, facts, count)[chosen] if name in arrays else None
         for name, width in (("translation", 3), ("neck_pose", 3), ("jaw_pose", 3), ("eyes_pose", 6))
@@ -81,11 +84,13 @@ def track_of_avatar(arrays: Arrays, facts: Facts) -> Track:
             (expression, head.asset.exprdirs.shape[-1], "expr"),
         )
     ]
+    if np.abs(np.asarray(arrays.get("static_offset", 0.0))).max(initial=0) > 0:
+        facts.note("static_offset is left out: a track has no offsets of vertices")
     root = _root(head, *codes)
     R_camera_world = cameras.T_world_camera[:, :3, :3].transpose(0, 2, 1)
     away = root + translation - cameras.T_world_camera[:, :3, 3]
     seen = (R_camera_world @ away[..., None])[..., 0]
-    depth = -seen[:, 2]
+    depth = -(R_camera_world @ (translation - cameras.T_world_camera[:, :3, 3])[..., None])[:, 2, 0]
     if (depth <= 0).any():
         raise ValueError(f"{facts.where}: the head lies behind the camera in frame {chosen[np.argmax(depth <= 0)]}")
     s = cameras.focal / depth
@@ -96,9 +101,9 @@ def track_of_avatar(arrays: Arrays, facts: Facts) -> Track:
     return track_with(
         facts,
         cameras.size,
-        frame=chosen,
-        shape=shape,
-        expression=expression,
+        frame=cameras.frame,
+        shape=codes[0].numpy(),
+        expression=codes[1].numpy(),
         pose=pose,
         neck=per_frame["neck_pose"],
         jaw=jaw,
@@ -143,8 +148,10 @@ def read_pinholes(path: Path) -> Pinholes:
     sizes = {(int(frame["w"]), int(frame["h"])) for frame in ordered}
     if len(sizes) > 1:
         raise ValueError(f"{path}: frames of several sizes")
+    frame = [int(entry.get("timestep_index_original", i)) for entry, i in zip(ordered, np.sort(index), strict=True)]
     return Pinholes(
-        np.array(index)[order],
+        np.sort(index),
+        np.array(frame),
         np.array([frame["transform_matrix"] for frame in ordered], np.float64),
         np.array([frame["fl_x"] for frame in ordered], np.float64),
         np.array([(frame["cx"], frame["cy"]) for frame in ordered], np.float64),

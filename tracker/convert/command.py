@@ -11,6 +11,7 @@ refused: they can run code.
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def main(options: Namespace) -> int:
             fps,
             None if crop is None else (crop[0], crop[1], crop[2]),
             None if options.transforms is None else Path(options.transforms),
+            lambda text: print(f"decatrack convert: {text}", file=sys.stderr),
         )
         if is_avatar(arrays):
             old, track = "an avatar's FLAME track", track_of_avatar(arrays, facts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ class Facts:
         fps: frames per second.
         crop: centre and side of the crop of every frame, px.
         transforms: NeRF-style cameras.
+        note: told what is left out.
     """
 
     where: str
@@ -33,6 +35,7 @@ class Facts:
     fps: float = 25.0
     crop: tuple[float, float, float] | None = None
     transforms: Path | None = None
+    note: Callable[[str], None] = field(default=lambda text: None)
 
     @property
     def needed_head(self) -> HeadModel:
@@ -70,13 +73,11 @@ def rows(arrays: Arrays, name: str, width: int, facts: Facts, count: int | None 
 
 
 def fitted(codes: Float[np.ndarray, "T N"], width: int, name: str, facts: Facts) -> Float[np.ndarray, "T W"]:
-    """Codes as many as the head has directions: zeros are added; what is cut off must be zero.
-
-    Raises:
-        ValueError: the head has too few directions.
-    """
-    if codes.shape[1] > width and np.abs(codes[:, width:]).max(initial=0) > 1e-6:
-        raise ValueError(f"{facts.where}: {name} has {codes.shape[1]} coefficients, the head has {width}")
+    """Codes as many as the head has directions: zeros are added; what is cut off is told, unless it is zero."""
+    rest = np.abs(codes[:, width:]).max(initial=0)
+    if rest > 1e-6:
+        over = f"the last {codes.shape[1] - width} of {codes.shape[1]} are left out (up to {rest:.2f} σ)"
+        facts.note(f"{name}: the head has {width} directions, {over}")
     return np.pad(codes[:, :width], ((0, 0), (0, max(0, width - codes.shape[1]))))
 
 
@@ -92,7 +93,8 @@ def track_with(
     camera: np.ndarray,
     neck: np.ndarray | None = None,
     eyes: np.ndarray | None = None,
-    **looks: np.ndarray,
+    light: np.ndarray | None = None,
+    detail: np.ndarray | None = None,
 ) -> Track:
     """A track of one face and one shot, its landmarks worked out. Identity is the mean over the frames."""
     head = facts.needed_head
@@ -120,6 +122,7 @@ def track_with(
         landmarks=np.zeros((count, 68, 2), np.float32),
         box=np.zeros((count, 4), np.float32),
         expression_names=asset.expression_names,
-        **{name: array.astype(np.float32) for name, array in looks.items()},
+        light=None if light is None else light.astype(np.float32),
+        detail=None if detail is None else detail.astype(np.float32),
     )
     return with_landmarks(track, head)
