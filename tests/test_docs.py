@@ -67,9 +67,10 @@ def desk(tmp_path_factory) -> Path:
     photo = np.ascontiguousarray(data.astronaut()[:280, 90:370])
     write_image(folder / "face.jpg", resize(photo, (320, 320)))
     write_openhead(folder / "talk.mp4", seconds=0.6)
+    write_openhead(folder / "short.mp4", seconds=0.3)
     for place in ("talks/one.mp4", "more/two.mov"):
         (folder / place).parent.mkdir()
-        (folder / place).write_bytes((folder / "talk.mp4").read_bytes())
+        (folder / place).write_bytes((folder / "short.mp4").read_bytes())
     (folder / "photos" / "ann").mkdir(parents=True)
     write_image(folder / "photos" / "ann" / "1.jpg", photo)
     assert main([str(folder / "talk.mp4"), "--out", str(folder / "talk.npz")]) == 0
