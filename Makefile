@@ -44,7 +44,6 @@ head: setup      ## build openhead again from MakeHuman's data
 	@$(BIN)/python -m model.openhead.build
 
 docs: setup      ## the documentation's site, into site/; warnings are errors
-	@$(BIN)/python -m pip -q --disable-pip-version-check install -e ".[docs]"
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: setup     ## the package, into dist/
