@@ -42,7 +42,6 @@ class ContrastPoints(nn.Module):
         self.words = nn.Linear(9 * (len(SIGMAS) - 1), words, bias=False)
         self.points = self.trunk.points
         self.channels = (2 + words) * self.points
-        self.fixed = self.trunk
 
     def train(self, mode: bool = True) -> ContrastPoints:
         super().train(mode)

@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate as resize
 from model.asset import HeadAsset
 from model.camera import project_crop
 from model.detail import DetailMaps, DetailSurface
+from model.detail_basis import BasisDecoder
 from model.detail_decoder import DetailDecoder
 from model.encoder import Encoder
 from model.head import HeadModel
@@ -38,6 +39,7 @@ class DECAConfig:
     Attributes:
         backbone: of both encoders, see `model.backbones`; the paper's is ``resnet50``.
         detail_backbone: of E_d where it is another one (``contrast``, see `model.contrast`); empty takes `backbone`.
+        decoder: F_d, ``paper`` or ``basis`` (`model.detail_basis`).
         shape, expression, albedo, detail: lengths of the codes.
         curved: whether triangles are rounded before they are displaced (`model.detail.DetailSurface`); the published
             weights were trained without.
@@ -60,6 +62,7 @@ class DECAConfig:
     coarse_resolution: int = 0
     normalised: bool = False
     detail_backbone: str = ""
+    decoder: str = "paper"
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,13 @@ class DECA(nn.Module):
         self.coarse_encoder = Encoder(sum(self.coarse_sizes), config.backbone, seen=True)
         self.coarse_points = self.coarse_encoder.points
         self.detail_encoder = Encoder(config.detail, config.detail_backbone or config.backbone)
-        self.detail_decoder = DetailDecoder(3 + config.expression + config.detail)
+        if config.decoder not in ("paper", "basis"):
+            raise ValueError(f"decoder is {config.decoder!r}, expected paper or basis")
+        self.detail_decoder = (
+            BasisDecoder(config.expression, config.detail)
+            if config.decoder == "basis"
+            else DetailDecoder(3 + config.expression + config.detail)
+        )
 
     @property
     def coarse_resolution(self) -> int:

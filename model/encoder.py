@@ -40,6 +40,5 @@ class Encoder(nn.Module):
 
     def learned(self) -> Iterator[nn.Parameter]:
         """What training changes: all but the trunk of a backbone that keeps it."""
-        fixed = getattr(self.encoder, "fixed", None)
-        kept = {id(parameter) for parameter in fixed.parameters()} if isinstance(fixed, nn.Module) else set()
-        yield from (parameter for parameter in self.parameters() if id(parameter) not in kept)
+        fixed = "encoder.trunk." if isinstance(self.encoder, ContrastPoints) else None
+        yield from (weights for name, weights in self.named_parameters() if not (fixed and name.startswith(fixed)))

@@ -17,6 +17,7 @@ class ModelConfig:
         head: `openhead`, or the path of another head.
         backbone: of both encoders.
         detail_backbone: of E_d where it is another one, ``contrast``; empty takes `backbone`.
+        decoder: F_d, the paper's or a sum of maps (`model.detail_basis`).
         resolution: side of the crops and of the rendered pictures, px.
         coarse_resolution: side of the pictures that E_c sees, where they are smaller; 0 takes `resolution`.
         uv_size: texels on a side of the albedo and of the detailed surface's maps.
@@ -32,6 +33,7 @@ class ModelConfig:
     head: str = "openhead"
     backbone: Literal["resnet50", "resnet34", "resnet18", "mobilenetv2", "keypoints"] = "resnet50"
     detail_backbone: Literal["", "contrast", "resnet50", "resnet34", "resnet18", "mobilenetv2", "keypoints"] = ""
+    decoder: Literal["paper", "basis"] = "paper"
     resolution: int = 224
     coarse_resolution: int = 0
     uv_size: int = 256

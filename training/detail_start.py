@@ -2,32 +2,33 @@
 
   python -m training.detail_start SHARDS... --weights coarse.safetensors --usual usual.npz --out start.safetensors
 
-Relief of many photographs is unwrapped; its principal directions are what a detail code can say. E_d (backbone
-``contrast``, its trunk that of E_c) becomes the linear map from what it reads to those coefficients, by ridge
-regression; F_d learns to draw the directions, without pictures, in some hundred quick steps. From there the losses of
-the paper have something to hold on to; from random weights they take very long to find it.
+Relief of many photographs is unwrapped; its principal directions are what a detail code can say, and the maps that F_d
+(``basis``) adds up. E_d (backbone ``contrast``, its trunk that of E_c) becomes the linear map from what it reads to
+their coefficients, by ridge regression. From there the losses of the paper have something to hold on to; from random
+weights they take very long to find it.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from model.contrast import ContrastPoints
 from model.deca import DECA
+from model.detail_basis import MAP, BasisDecoder
 from model.io.assets import load_head
 from model.io.checkpoints import Checkpoint, read_checkpoint, save_checkpoint, write_checkpoint
 from tracker.command import Parser, run
 from tracker.progress import Progress
 from training.data.faces import Faces
 from training.evaluate.batches import batches, open_faces
-from training.losses import relief_loss
 from training.relief import Relief, relief_of
 from training.stages.pretrain import crop_pixels
 from training.stages.start import start_from_mean
@@ -45,6 +46,7 @@ class Material:
         relief: metres × 10⁴, half precision, and its weight.
         places, readings: of `ContrastPoints`.
         expression, jaw: E_c's.
+        people: a number for who is on each.
         held: photographs of people that only choose and judge.
     """
 
@@ -54,7 +56,24 @@ class Material:
     readings: Float[Tensor, "N P 27"]
     expression: Float[Tensor, "N E"]
     jaw: Float[Tensor, "N 3"]
+    people: Int[np.ndarray, "N"]
     held: Bool[np.ndarray, "N"]
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Of the relief of many photographs.
+
+    Attributes:
+        mean, basis: maps, millimetres; the basis in standard deviations.
+        codes: of every photograph, standard deviations.
+        scale: root mean square over the map of each direction times the number of its texels, millimetres.
+    """
+
+    mean: Float[Tensor, "H W"]
+    basis: Float[Tensor, "D H W"]
+    codes: Float[Tensor, "N D"]
+    scale: Float[Tensor, "D"]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,37 +83,39 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--weights", required=True, metavar="PATH", help="E_c, of backbone keypoints")
     parser.add_argument("--usual", default="", metavar="USUAL.npz", help="of python -m training.usual_relief")
     parser.add_argument("--out", required=True, metavar="PATH")
-    parser.add_argument("--uv-size", type=int, default=192, metavar="TEXELS", help="(default: 192)")
-    parser.add_argument("--steps", type=int, default=600, metavar="N", help="of F_d (default: 600)")
+    parser.add_argument("--codes", type=int, default=64, metavar="N", help="length of the detail code (default: 64)")
+    parser.add_argument("--steps", type=int, default=2000, metavar="N", help="of F_d's small network (default: 2000)")
     parser.add_argument("--held-out", type=float, default=0.05, metavar="SHARE", help="of the people (default: 0.05)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse(argv)
-    if options.steps < 1 or options.uv_size < 32 or not 0 < options.held_out < 1:
-        raise ValueError("--steps must be positive, --uv-size at least 32, --held-out between 0 and 1")
-    deca, errors = _begin(options.weights, options.uv_size, options.seed)
+    if options.steps < 1 or options.codes < 2 or not 0 < options.held_out < 1:
+        raise ValueError("--steps must be positive, --codes at least 2, --held-out between 0 and 1")
+    deca, errors = _begin(options.weights, options.codes, options.seed)
     relief = relief_of(deca, options.usual)
-    faces = open_faces(options.shards, deca.head.asset.name)
-    material = gather(deca, relief, faces, options.held_out)
-    codes = principal_codes(material, deca.config.detail)
-    share = set_encoder(deca, material, codes)
-    print(f"E_d: explains {share:.3f} of the variance of the codes of people held out")
+    material = gather(deca, relief, open_faces(options.shards, deca.head.asset.name), options.held_out)
+    directions = principal_codes(material, deca.config.detail)
+    solve(deca, material, directions)
     torch.manual_seed(options.seed)
-    teach_decoder(deca, relief, material, codes, options.steps)
-    for name, rows in (("learned from", ~material.held), ("held out", material.held)):
-        shares = explained(deca, relief, material, codes, np.flatnonzero(rows)[:200])
-        print(f"relief, {name}: F_d with the true codes explains {shares[0]:.3f} of it, with E_d's {shares[1]:.3f}")
+    teach_own(deca, material, directions, options.steps)
+    for name, held in (("learned from", False), ("held out", True)):
+        own, other, mean = explained(deca, material, held)
+        print(
+            f"share of the relief that is explained, people {name}: by the photograph's own code {own:.3f}, "
+            f"by another photograph's {other:.3f}, by the mean code {mean:.3f}"
+        )
     save_checkpoint(deca, options.out)
     write_checkpoint(dataclasses.replace(read_checkpoint(options.out), errors=errors), options.out)
     return 0
 
 
-def _begin(weights: str, uv_size: int, seed: int):
+def _begin(weights: str, codes: int, seed: int):
     """A DECA with the E_c of weights and new detail networks; and E_c's errors."""
     asset, coarse = load_head("openhead"), read_checkpoint(weights)
     if coarse.config.backbone != "keypoints":
         raise ValueError(f"--weights {weights}: backbone is {coarse.config.backbone}, expected keypoints")
     torch.manual_seed(seed)
-    deca = DECA(asset, dataclasses.replace(coarse.config, detail_backbone="contrast"), uv_size)
+    config = dataclasses.replace(coarse.config, detail_backbone="contrast", decoder="basis", detail=codes)
+    deca = DECA(asset, config, MAP)
     start_from_mean(deca, 1.6, torch.Generator().manual_seed(seed))
     _take_coarse(deca, coarse)
     backbone = deca.detail_encoder.encoder
@@ -126,109 +147,148 @@ def gather(deca: DECA, relief: Relief, faces: Faces, held_out: float) -> Materia
             parts.append((*(value.half() for value in values), codes.face.expression, codes.face.jaw))
             progress("faces", done := done + len(batch.images), len(faces))
     joined = [torch.cat(column) for column in zip(*parts, strict=True)]
-    return Material(*joined, held=faces.held_out(held_out))  # pyright: ignore[reportCallIssue]
+    return Material(*joined, people=faces.people, held=faces.held_out(held_out))  # pyright: ignore[reportCallIssue]
 
 
-def principal_codes(material: Material, count: int) -> Float[Tensor, "N count"]:
-    """Coefficients of the relief's principal directions about its mean, each of unit variance where it is learned."""
+def principal_codes(material: Material, count: int) -> Directions:
+    """Principal directions of the relief where it is learned."""
     taken = material.weight.float().mean(0) > 0.02
-    maps = material.relief[:, taken].float()
+    maps = 0.1 * material.relief[:, taken].float()
     learned = torch.from_numpy(~material.held)
-    centred = maps - maps[learned].mean(0)
+    mean = maps[learned].mean(0)
     torch.manual_seed(0)
-    _, _, directions = torch.svd_lowrank(centred[learned], q=count, niter=4)
-    codes = centred @ directions
-    return codes / codes[learned].std(0)
+    _, _, axes = torch.svd_lowrank(maps[learned] - mean, q=count, niter=4)
+    codes = (maps - mean) @ axes
+    scale = codes[learned].std(0)
+    full = maps.new_zeros(1 + count, *taken.shape)
+    full[:, taken] = torch.cat([mean[None], (axes * scale).T])
+    return Directions(full[0], full[1:], codes / scale, scale)
+
+
+def pairs_of(material: Material, held: bool, rounds: int = 2) -> Int[np.ndarray, "2 N"]:
+    """Whose picture E_d sees, and whose expression and relief it is to tell: every photograph's own, and `rounds` times
+    another of the same person's, of those who have one."""
+    rows = np.flatnonzero(material.held == held)
+    pairs = [np.stack([rows, rows])]
+    random = np.random.default_rng(0)
+    for _ in range(rounds):
+        order = random.permutation(rows)
+        order = order[np.argsort(material.people[order], kind="stable")]
+        people = material.people[order]
+        starts = np.flatnonzero(np.r_[True, people[1:] != people[:-1]])
+        sizes = np.diff(np.r_[starts, len(order)])
+        place = np.arange(len(order)) - np.repeat(starts, sizes)
+        other = order[np.repeat(starts, sizes) + (place + 1) % np.repeat(sizes, sizes)]
+        pairs.append(np.stack([order, other])[:, order != other])
+    return np.concatenate(pairs, axis=1)
 
 
 @torch.no_grad()
-def set_encoder(deca: DECA, material: Material, codes: Float[Tensor, "N D"]) -> float:
-    """Make E_d the linear map to the codes; the share of their variance that it explains where it did not learn.
+def solve(deca: DECA, material: Material, directions: Directions) -> None:
+    """E_d and the linear part of F_d by one ridge regression, so that a photograph's code and the expression of another
+    of the same person tell the other's relief: detail consistency (§4.2) in closed form.
 
-    A ReLU lies between its two layers: x goes through it as max(x, 0) and max(−x, 0). Other hidden units stay random,
-    with outputs of zero: training finds them.
+    A ReLU lies between E_d's two layers: x goes through it as max(x, 0) and max(−x, 0). Its other hidden units stay
+    random, with outputs of zero: training finds them.
     """
-    backbone, (first, _, last) = deca.detail_encoder.encoder, deca.detail_encoder.layers
-    assert isinstance(backbone, ContrastPoints) and isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
-    learned, count = torch.from_numpy(~material.held), codes.shape[1]
-    some = material.readings[learned][::4].float().flatten(0, 1)
-    _, _, words = torch.svd_lowrank(some[::7], q=len(backbone.words.weight), niter=4)
+    backbone, (first, _, last), decoder = deca.detail_encoder.encoder, deca.detail_encoder.layers, deca.detail_decoder
+    assert isinstance(backbone, ContrastPoints) and isinstance(decoder, BasisDecoder)
+    assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+    learned = torch.from_numpy(~material.held)
+    some = material.readings[learned].flatten(0, 1)[::29].float()
+    torch.manual_seed(0)
+    _, _, words = torch.svd_lowrank(some, q=len(backbone.words.weight), niter=4)
     backbone.words.weight.copy_(words.T)
-    features = torch.cat([material.places.float(), (material.readings.float() @ words).flatten(1)], dim=1)
-    mean, spread = features[learned].mean(0), features[learned].std(0).clamp(min=1e-3)
-    known, truth = (features - mean) / spread, codes - codes[learned].mean(0)
-    kernel = known[learned] @ known[learned].T
-    best, kept = -torch.inf, torch.zeros(known.shape[1], count)
+    seen, moved = _features(deca, material), torch.cat([material.jaw, material.expression], dim=1)
+    (a, b), (c, d) = pairs_of(material, held=False), pairs_of(material, held=True)
+    wanted = directions.codes * directions.scale  # millimetres: strong directions count more
+    known, judged = torch.cat([seen[a], moved[b]], dim=1), torch.cat([seen[c], moved[d]], dim=1)
+    centre, spread = known.mean(0), known.std(0).clamp(min=1e-3)
+    known, judged = (known - centre) / spread, (judged - centre) / spread
+    normal, right = known.T @ known, known.T @ wanted[b]
+    least, matrix = torch.inf, right
     for strength in RIDGE:
-        ridge = kernel + strength * torch.eye(len(kernel))
-        matrix = known[learned].T @ torch.linalg.solve(ridge, truth[learned])
-        wrong = (known[~learned] @ matrix - truth[~learned]).square().sum()
-        share = float(1 - wrong / truth[~learned].square().sum())
-        if share > best:
-            best, kept = share, matrix
-    weight = (kept / spread[:, None]).T
-    bias = codes[learned].mean(0) - weight @ mean
-    first.weight[: 2 * count] = torch.cat([weight, -weight])
-    first.bias[: 2 * count] = torch.cat([bias, -bias])
+        tried = torch.linalg.solve(normal + strength * torch.eye(len(normal)), right)
+        wrong = float((judged @ tried - wanted[d]).square().sum())
+        if wrong < least:
+            least, matrix = wrong, tried
+    weight = (matrix / spread[:, None]).T / directions.scale[:, None]
+    mine, everybody = weight.split([seen.shape[1], moved.shape[1]], dim=1)
+    bias, count = -weight @ centre, len(weight)
+    first.weight[: 2 * count], first.bias[: 2 * count] = torch.cat([mine, -mine]), torch.cat([bias, -bias])
     last.weight.zero_()
     last.weight[:, :count], last.weight[:, count : 2 * count] = torch.eye(count), -torch.eye(count)
     last.bias.zero_()
-    return best
+    decoder.everybody.weight.copy_(everybody)
+    decoder.mean.copy_(directions.mean)
+    decoder.basis.copy_(directions.basis)
 
 
-def teach_decoder(
-    deca: DECA, relief: Relief, material: Material, codes: Float[Tensor, "N D"], steps: int, rate: float = 3e-3
-) -> None:
-    """Let F_d draw the relief that codes stand for; half of the codes are E_d's, so that it knows their errors."""
-    decoder = deca.detail_decoder.train()
-    guesses = _guesses(deca, material)
-    learned = np.flatnonzero(~material.held)
-    optimiser = torch.optim.Adam(decoder.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
+def teach_own(deca: DECA, material: Material, directions: Directions, steps: int, rate: float = 1e-3) -> None:
+    """F_d's small network: what is left of the pairs' relief. Kept as it was best for people held out."""
+    decoder = deca.detail_decoder
+    assert isinstance(decoder, BasisDecoder)
+    said = _codes(deca, material)
+    scale = directions.scale
+
+    def loss(pairs: Int[np.ndarray, "2 N"]) -> Tensor:
+        a, b = pairs
+        found = decoder.coefficients(material.jaw[b], material.expression[b], said[a])
+        return ((found - directions.codes[b]) * scale).square().sum(1).mean() / scale.square().sum()
+
+    pairs, judged = pairs_of(material, held=False), pairs_of(material, held=True)
+    optimiser = torch.optim.AdamW(decoder.own.parameters(), lr=rate, weight_decay=0.1)
     random = np.random.default_rng(0)
+    with torch.no_grad():
+        least, kept = float(loss(judged)), copy.deepcopy(decoder.own.state_dict())
     with Progress("detail start") as progress:
         for step in range(steps):
-            rows = torch.from_numpy(random.choice(learned, BATCH, replace=False))
-            said = torch.where(torch.rand(BATCH, 1) < 0.5, codes[rows], guesses[rows])
-            with torch.autocast("cpu", torch.bfloat16):
-                maps = decoder(material.jaw[rows], material.expression[rows], said)
-            loss = relief_loss(
-                _as_seen(deca, maps.float()), material.relief[rows].float(), material.weight[rows].float()
-            )
+            value = loss(pairs[:, random.integers(0, pairs.shape[1], 256)])
             optimiser.zero_grad()
-            loss.backward()
+            value.backward()
             optimiser.step()
-            schedule.step()
             progress("F_d", step + 1, steps)
-    decoder.eval()
+            if step % 50 == 49:
+                with torch.no_grad():
+                    now = float(loss(judged))
+                if now < least:
+                    least, kept = now, copy.deepcopy(decoder.own.state_dict())
+    decoder.own.load_state_dict(kept)
 
 
 @torch.no_grad()
-def explained(deca: DECA, relief: Relief, material: Material, codes: Tensor, rows: np.ndarray) -> tuple[float, float]:
-    """Share of the relief's weighted square that F_d explains, with the true codes and with E_d's."""
-    guesses, total, wrong = _guesses(deca, material), 0.0, [0.0, 0.0]
-    for start in range(0, len(rows), BATCH):
-        some = torch.from_numpy(rows[start : start + BATCH])
-        wanted, weight = material.relief[some].float(), material.weight[some].float()
-        total += float((weight * wanted.square()).sum())
-        for k, said in enumerate((codes, guesses)):
-            maps = deca.detail_decoder(material.jaw[some], material.expression[some], said[some])
-            wrong[k] += float((weight * (_as_seen(deca, maps) - wanted).square()).sum())
-    return 1 - wrong[0] / total, 1 - wrong[1] / total
-
-
-def _as_seen(deca: DECA, maps: Float[Tensor, "batch 256 256"]) -> Float[Tensor, "batch H W"]:
-    """F_d's maps as `Material.relief`: at its size, where detail shows, in its unit."""
-    size = (deca.layout.size,) * 2
-    return 1e4 * nn.functional.interpolate(maps[:, None], size, mode="bilinear")[:, 0] * deca.surface.mask
+def explained(deca: DECA, material: Material, held: bool) -> tuple[float, float, float]:
+    """Share of the relief's weighted square that is explained, by E_d's code of the same photograph, of another of the
+    same person, and by everybody's mean code."""
+    said, decoder = _codes(deca, material), deca.detail_decoder
+    pairs = pairs_of(material, held)
+    own, other = pairs[:, pairs[0] == pairs[1]], pairs[:, pairs[0] != pairs[1]]
+    shares = []
+    for (a, b), mean in ((own, False), (other, False), (own, True)):
+        some = np.arange(len(a))[:: max(len(a) // 300, 1)]
+        total = wrong = 0.0
+        for rows in np.array_split(some, max(len(some) // 16, 1)):
+            wanted, weight = material.relief[b[rows]].float(), material.weight[b[rows]].float()
+            codes = said.mean(0).expand(len(rows), -1) if mean else said[a[rows]]
+            maps = decoder(material.jaw[b[rows]], material.expression[b[rows]], codes)
+            maps = nn.functional.interpolate(maps[:, None], wanted.shape[-2:], mode="bilinear")[:, 0]
+            total += float((weight * wanted.square()).sum())
+            wrong += float((weight * (1e4 * maps * deca.surface.mask - wanted).square()).sum())
+        shares.append(1 - wrong / total)
+    return shares[0], shares[1], shares[2]
 
 
 @torch.no_grad()
-def _guesses(deca: DECA, material: Material) -> Float[Tensor, "N D"]:
+def _features(deca: DECA, material: Material) -> Float[Tensor, "N features"]:
     backbone = deca.detail_encoder.encoder
     assert isinstance(backbone, ContrastPoints)
-    read = backbone.words(material.readings.float()).flatten(1)
-    return deca.detail_encoder.layers(torch.cat([material.places.float(), read], dim=1))
+    parts = [backbone.words(some.float()).flatten(1) for some in material.readings.split(256)]
+    return torch.cat([material.places.float(), torch.cat(parts)], dim=1)
+
+
+@torch.no_grad()
+def _codes(deca: DECA, material: Material) -> Float[Tensor, "N D"]:
+    return deca.detail_encoder.layers(_features(deca, material))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from model.asset import HeadAsset
 from model.crop import RESOLUTION
 from model.deca import DECA, DECAConfig
+from model.detail_decoder import DetailDecoder
 from training import spread
 from training.config import TrainConfig
 
@@ -30,6 +31,7 @@ def new_deca(asset: HeadAsset, config: TrainConfig) -> DECA:
     sizes = DECAConfig(
         backbone=model.backbone,
         detail_backbone=model.detail_backbone,
+        decoder=model.decoder,
         shape=asset.shapedirs.shape[-1],
         expression=asset.exprdirs.shape[-1],
         albedo=DECAConfig.albedo if asset.albedo_basis is None else len(asset.albedo_basis),
@@ -69,6 +71,8 @@ def start_from_mean(deca: DECA, scale: float, generator: torch.Generator) -> Non
         last.bias.copy_(mean)
     # The decoder's normalisation hardly lifts what is weak (eps 0.8): with PyTorch's usual weights the signal fades
     # from block to block, and hardly any gradient comes to the detail code.
+    if not isinstance(deca.detail_decoder, DetailDecoder):
+        return  # a sum of maps begins with small ones
     *blocks, relief = (layer for layer in deca.detail_decoder.conv_blocks if isinstance(layer, nn.Conv2d))
     for block in blocks:
         nn.init.kaiming_normal_(block.weight, a=0.2, nonlinearity="leaky_relu", generator=generator)
