@@ -40,6 +40,7 @@ class DenseSurface(nn.Module):
     Attributes:
         faces: triangles of the dense mesh, counter-clockwise from outside.
         corner, weight: the coarse vertices and barycentric coordinates of every dense vertex.
+        uv, uv_faces: texture vertices, [0, 1], and the triangles over them, parallel to `faces`.
 
     Raises:
         ValueError: the head has no texture coordinates, or `subdivision` is less than 1.
@@ -48,6 +49,8 @@ class DenseSurface(nn.Module):
     faces: Int[Tensor, "G 3"]
     corner: Int[Tensor, "W 3"]
     weight: Float[Tensor, "W 3"]
+    uv: Float[Tensor, "N 2"]
+    uv_faces: Int[Tensor, "G 3"]
     _owner: Int[Tensor, "N"]
     _share: Float[Tensor, "N"]
     _grid: Float[Tensor, "N 2"]
@@ -70,12 +73,15 @@ class DenseSurface(nn.Module):
         # Every appearance of a vertex at another place of the map, once.
         uv = np.einsum("pk,fkc->fpc", weights, asset.uv[asset.uv_faces].astype(np.float64)).reshape(-1, 2)
         keys = np.concatenate([vertex.reshape(-1, 1), np.round(uv * 2**20).astype(np.int64)], axis=1)
-        chosen = np.unique(keys, axis=0, return_index=True)[1]
+        _, chosen, appearance = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        uv_faces = appearance.reshape(vertex.shape)[:, small].reshape(-1, 3)
+        self.register_buffer("uv", torch.from_numpy(uv[chosen]).float(), persistent=False)
+        self.register_buffer("uv_faces", torch.from_numpy(uv_faces), persistent=False)
         owner = torch.from_numpy(vertex.reshape(-1)[chosen])
         share = 1 / torch.bincount(owner)[owner].float()
         self.register_buffer("_owner", owner, persistent=False)
         self.register_buffer("_share", share, persistent=False)
-        self.register_buffer("_grid", grid_coordinates(torch.from_numpy(uv[chosen]).float()), persistent=False)
+        self.register_buffer("_grid", grid_coordinates(self.uv), persistent=False)
 
     def forward(
         self,

@@ -66,6 +66,14 @@ def parser() -> Parser:
         help="wrinkles: moving with the expression (default), those of the photograph, or none",
     )
     p.add_argument("--label", action="store_true", help="burn a small visible mark into the picture: synthetic")
+    p.add_argument(
+        "--export",
+        action="append",
+        default=[],
+        metavar="FILE|.EXT",
+        help="also write the moved head with the photograph's texture, see decatrack export; .glb alone is named after "
+        "the video",
+    )
     p.add_argument("--head", default="openhead", metavar="openhead|PATH", help="the head model (default: openhead)")
     p.add_argument(
         "--weights",
@@ -85,6 +93,7 @@ def _reenact(argv: Sequence[str]) -> int:
     from reenact.target import fit_target, open_deca
     from reenact.transfer import TransferConfig
     from tracker.config import TrackConfig
+    from tracker.export.beside import check_exports, destination
     from tracker.inputs import plan
     from tracker.pipeline import load_model
     from tracker.progress import Progress
@@ -100,6 +109,7 @@ def _reenact(argv: Sequence[str]) -> int:
     out = Path(plan([options.driver], options.out, None, suffix=".mp4")[0].out)
     if driver_path.resolve() == out.resolve():
         raise ValueError(f"--out {out}: would overwrite the driver; give another name")
+    check_exports(options.export, [out])
     config = TrackConfig(head=options.head, weights=options.weights, device="cpu")
     head = load_model(config)
     deca, network = open_deca(options.weights, head) or (None, None)
@@ -115,6 +125,11 @@ def _reenact(argv: Sequence[str]) -> int:
         f"{out}: {options.target} moved by {options.driver}, {count} frames, "
         f"{count / (time.monotonic() - started):.0f} frames/s"
     )
+    if options.export:
+        from reenact.export import export_moved
+    for to in options.export:
+        files = export_moved(reenactor, driver.track, destination(to, out), options.weights, _note)
+        print(f"{files[0]}: exported")
     return 0
 
 

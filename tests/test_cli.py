@@ -167,6 +167,14 @@ def test_resume_keeps_a_finished_result(clip, tracked, capsys):
     assert "is there already" in capsys.readouterr().out
 
 
+def test_a_result_is_exported_besides(clip, tracked, capsys):
+    argv = [str(clip), "--out", str(tracked), "--resume", "--export", ".csv"]
+    assert track(argv) == 0
+    assert "clip.csv: exported" in capsys.readouterr().out
+    assert len(tracked.with_suffix(".csv").read_text().splitlines()) == 1 + FRAMES
+    fails(capsys, track, [*argv[:-1], "x.gltb"], 2, "--export x.gltb", "did you mean .glb?")
+
+
 def test_several_videos_go_on_after_a_bad_one(clip, tmp_path, capsys):
     folder = tmp_path / "talks"
     folder.mkdir()
@@ -306,7 +314,9 @@ def test_cuda_is_asked_for_where_there_is_none(clip, tmp_path, capsys):
 def test_a_photograph_is_moved_by_a_track(tracked, tmp_path, capsys):
     photo, out = tmp_path / "face.png", tmp_path / "moved.mp4"
     write_image(photo, astronaut())
-    assert reenact(["--target", str(photo), "--driver", str(tracked), "--out", str(out)]) == 0
+    argv = ["--target", str(photo), "--driver", str(tracked), "--out", str(out)]
+    assert reenact([*argv, "--export", ".glb"]) == 0
+    assert (tmp_path / "moved.glb").read_bytes()[:4] == b"glTF"
     frames = [frame.image for frame in open_video(out)]
     assert len(frames) == FRAMES
     assert frames[0].shape == astronaut().shape

@@ -25,6 +25,8 @@ Track the faces of a video: identity, expression, jaw, gaze and pose of a 3D hea
   track 's3://bucket/talks/*.mp4' --out s3://bucket/params/ --workers 8
 """
 
+_EXPORT = "also write the result in another format, see decatrack export; .glb alone is named after the result"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script: 0 when all went well, 2 for a user's mistake, 1 when the work failed."""
@@ -37,6 +39,7 @@ def parser() -> Parser:
     p.add_argument("videos", nargs="+", metavar="VIDEO", help="videos, directories of videos, glob patterns, or URLs")
     p.add_argument("--out", required=True, metavar="PARAMS.npz|DIR", help="where the parameters go; DIR for several")
     p.add_argument("--preview", metavar="OUT.mp4|DIR", help="also write the video beside itself with the mesh over it")
+    p.add_argument("--export", action="append", default=[], metavar="FILE|.EXT", help=_EXPORT)
     p.add_argument("--head", metavar="openhead|PATH", help="the head model (default: openhead)")
     p.add_argument(
         "--weights",
@@ -69,8 +72,11 @@ def _track(argv: Sequence[str]) -> int:
     jobs = plan(options.videos, options.out, options.preview)
     # Here, so that --help and mistakes in the options do not wait for torch and the detector.
     from tracker.batch import Log, said, table, write_summary
+    from tracker.export.beside import check_exports
 
-    started, outcomes, several = time.monotonic(), [], len(jobs) > 1
+    check_exports(options.export, [job.out for job in jobs])
+
+    started, outcomes, several, exported = time.monotonic(), [], len(jobs) > 1, True
     with closing(_outcomes(jobs, config, options.resume, workers, options.ray_address)) as done:
         for job, outcome in done:
             outcomes.append(outcome)
@@ -80,6 +86,7 @@ def _track(argv: Sequence[str]) -> int:
                 print(said(outcome))
                 if job.preview is not None:
                     print(f"{job.preview}: preview")
+                exported &= _exported(job, options.export, config, several)
             elif several:
                 print(f"track: {outcome.error}", file=sys.stderr)
             else:
@@ -92,7 +99,26 @@ def _track(argv: Sequence[str]) -> int:
         seconds = time.monotonic() - started
         print(table(outcomes, seconds))
         print(f"{write_summary(jobs, outcomes, seconds)}: summary")
-    return 1 if any(outcome.error for outcome in outcomes) else 0
+    return 1 if any(outcome.error for outcome in outcomes) or not exported else 0
+
+
+def _exported(job: Job, wanted: Sequence[str], config: TrackConfig, several: bool) -> bool:
+    """Writes a result in other formats; of several, a failure is told and the others go on."""
+    from tracker.export.beside import export_result
+
+    def note(text: str) -> None:
+        print(f"track: {text}", file=sys.stderr)
+
+    for to in wanted:
+        try:
+            files = export_result(job.out, to, job.video, config.head, config.weights, note)
+        except ValueError as error:
+            if not several:
+                raise
+            note(f"{job.name}: {error}")
+            return False
+        print(f"{files[0]}: exported")
+    return True
 
 
 def _by_ray(workers: int | None, address: str | None) -> bool:

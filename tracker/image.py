@@ -51,18 +51,23 @@ def write_image(path: str | Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
         ValueError: unknown suffix, or the folder cannot be written to.
     """
     path = Path(path)
-    options = _SUFFIXES.get(path.suffix.lower())
-    if options is None:
+    if path.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"{path}: cannot write a picture as '{path.suffix}'; use .png or .jpg")
-    ok, data = cv2.imencode(path.suffix, image[..., ::-1], options)
-    assert ok
+    data = encode_image(image, path.suffix.lower())
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ValueError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def encode_image(image: UInt8[np.ndarray, "H W *C"], suffix: str = ".png") -> bytes:
+    """An RGB or grey picture as the bytes of a ``.png`` or ``.jpg`` file."""
+    ok, data = cv2.imencode(suffix, image[..., ::-1] if image.ndim == 3 else image, _SUFFIXES[suffix])
+    assert ok
+    return data.tobytes()
 
 
 def warp(
