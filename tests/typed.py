@@ -67,6 +67,10 @@ def parse(call: Call, monkeypatch: pytest.MonkeyPatch, whole: bool = True) -> No
             action.required &= whole
         try:
             options, rest = plain(self, args, namespace)
+        except ValueError as error:  # a sentence names an option without its value
+            if whole or "expected one argument" not in str(error):
+                raise
+            options, rest = argparse.Namespace(), []
         finally:
             depth[0] -= 1
         if depth[0] == 0:

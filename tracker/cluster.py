@@ -99,7 +99,9 @@ class Driver:
         self._session = session
         self._progress = progress
         self._shared = ray.put(kit)
-        self._encoders = Encoders(kit.settings.cluster, session, self._shared) if kit.network else None
+        # Ray warns of references as arguments of what it may start again, though this one lives as long as the run.
+        mine = self._shared if kit.files else kit
+        self._encoders = Encoders(kit.settings.cluster, session, mine) if kit.network else None
         self._jobs: deque[Job] = deque()
         self._open: list[_Video] = []
         self._given: dict[Any, _Part] = {}
@@ -109,7 +111,7 @@ class Driver:
         detects = self._gpu and kit.settings.detector == "face-alignment"
         self._survey: Any = ray.remote(survey).options(**session.options())
         self._look: Any = ray.remote(look_at).options(**session.options(gpu=detects))
-        self._finish: Any = ray.remote(finish)
+        self._finish: Any = ray.remote(finish).options(**session.options(gpu=self._gpu))
 
     def run(self, jobs: Sequence[Job], *, resume: bool) -> Iterator[tuple[Job, Outcome]]:
         """Until everything is done; arguments as of `track_by_ray`, with absolute paths."""
@@ -135,10 +137,9 @@ class Driver:
         handles = self._encoders.handles() if self._encoders else []
         for video in self._open:
             if video.ready:
-                threads = self._threads(video)
-                task = self._finish.options(**self._session.options(processors=threads, gpu=self._gpu))
-                arguments = (video.job, video.survey, self._shared, handles, threads, video.started)
-                self._submit(_Part(video), task.remote(*arguments))
+                free = self._free(video)
+                reference = self._finish.remote(video.job, video.survey, self._shared, handles, free, video.started)
+                self._submit(_Part(video), reference)
                 return True
         for video in self._open:
             if video.waiting:
@@ -159,11 +160,11 @@ class Driver:
         self._given[reference] = part
         part.video.given += 1
 
-    def _threads(self, video: _Video) -> int:
-        """For the fit of a video: all of a machine when it is the last thing to do, else one."""
-        if self._jobs or self._given or any(other is not video for other in self._open):
+    def _free(self, video: _Video) -> int:
+        """Processors for the fit of a video: all when it is the last thing to do, else one."""
+        if self._gpu or self._jobs or self._given or any(other is not video for other in self._open):
             return 1
-        return min(self._session.processors, self._session.largest_machine)
+        return self._session.processors
 
     def _taken(self, part: _Part, reference: Any) -> Outcome | None:
         """What became of a piece of work; how it went with its video, once that is known."""

@@ -15,16 +15,13 @@ from ray.util.metrics import Counter, Gauge, Histogram
 import model
 import tracker
 from tracker.chunks import Spent
-from tracker.cluster_tasks import EncoderProcess
+from tracker.cluster_tasks import TASK_CPUS, EncoderProcess
 from tracker.config import ClusterConfig
 
 _STORE = 200 << 20
 """Bytes for Ray's objects on this machine; only crops on their way to a network go that way."""
 _STORE_EACH = 24 << 20
 """And per process: batches of crops that wait."""
-_TASK_CPUS = 0.9
-"""Of a processor, that a task is counted as; the rest is for the process with the network beside it, which cannot be
-counted as nothing: it would come to head nodes that are to be left alone."""
 _ENCODER_CPUS = 0.001
 _MOST_EACH = 8
 """Processes with the network per processor, at most: all of them must find room beside the tasks that wait for them."""
@@ -76,11 +73,6 @@ class Session:
         return max(1, min(there, self._workers or there))
 
     @property
-    def largest_machine(self) -> int:
-        """Processors of the largest machine."""
-        return max([1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])])
-
-    @property
     def in_flight(self) -> int:
         """How much work to give out at once.
 
@@ -89,9 +81,9 @@ class Session:
         joined = self._address is not None and self._workers is not None  # the others' processors are not ours
         return self.processors * (1 if joined else self._config.ahead)
 
-    def options(self, *, processors: int = 1, gpu: bool = False) -> dict[str, Any]:
+    def options(self, *, gpu: bool = False) -> dict[str, Any]:
         """Of a task: what it needs; done again when its process is lost, but not when it raises."""
-        options: dict[str, Any] = {"num_cpus": _TASK_CPUS * processors, "max_retries": self._config.retries}
+        options: dict[str, Any] = {"num_cpus": TASK_CPUS, "max_retries": self._config.retries}
         if gpu:
             options["num_gpus"] = self._config.gpu
         return {**options, "retry_exceptions": False}

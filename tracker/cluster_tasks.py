@@ -29,6 +29,7 @@ from tracker.chunks import Chunk, Spent, look
 from tracker.config import TrackConfig
 from tracker.encode import Crops, Encoder, Pending
 from tracker.finish import finish_track
+from tracker.fit import FaceFit, Spread, Work
 from tracker.inputs import Job
 from tracker.merge import Merger
 from tracker.network import NetworkFacts, open_network
@@ -39,6 +40,11 @@ from tracker.track import load_track
 from tracker.video import open_video
 from tracker.work import Outcome, Survey
 
+TASK_CPUS = 0.9
+"""Of a processor, that a task is counted as; the rest is for the process with the network beside it, which cannot be
+counted as nothing: it would come to head nodes that are to be left alone."""
+_SHARES = 3
+"""Parts of a fit per processor: they are not equally quick."""
 _PAUSE = 3.5
 """Seconds before a lost batch is asked again; the square of it before the next time, and so on."""
 
@@ -97,7 +103,7 @@ class Missing:
 
 def survey(job: Job, kit: Kit, resume: bool) -> Survey | Outcome:
     """What there is to do for a video."""
-    with _quietly(1):
+    with _quietly():
         try:
             config = kit.config()
             digest = kit.network.digest if kit.network else ""
@@ -113,7 +119,7 @@ def look_at(job: Job, todo: Survey, chunk: Chunk, kit: Kit, encoders: Sequence[t
     Args:
         encoders: machine and handle of the processes with the network.
     """
-    with _quietly(1):
+    with _quietly():
         try:
             config = kit.config()
             eyes = kit.eyes(encoders, chunk.number)
@@ -132,15 +138,15 @@ def look_at(job: Job, todo: Survey, chunk: Chunk, kit: Kit, encoders: Sequence[t
 
 
 def finish(
-    job: Job, todo: Survey, kit: Kit, encoders: Sequence[tuple[str, Any]], threads: int, started: float
+    job: Job, todo: Survey, kit: Kit, encoders: Sequence[tuple[str, Any]], processors: int, started: float
 ) -> Outcome | Missing:
     """Put the chunks of a video together, fit them, and write the result.
 
     Args:
-        threads: of the fit.
+        processors: that are free for the fit of this video.
         started: when the video was begun, seconds since the epoch.
     """
-    with _quietly(threads):
+    with _quietly():
         try:
             config = kit.config()
             notes: list[str] = []
@@ -161,7 +167,15 @@ def finish(
                 if not gathered.faces:
                     todo.store.discard()
                     return Outcome.failed(job, ValueError(f"{job.name}: no face was found in {gathered.frames} frames"))
-                track = finish_track(todo.source, gathered, load_model(config), config, kit.network, note=notes.append)
+                track = finish_track(
+                    todo.source,
+                    gathered,
+                    load_model(config),
+                    config,
+                    kit.network,
+                    note=notes.append,
+                    spread=_shared_out(processors, config.cluster.retries) if processors > 1 else None,
+                )
                 track = replace(track, origin=todo.origin)
                 work.save(track, job.out, todo.store)
                 outcome = Outcome.of(job, track, "tracked", time.time() - started, tuple(notes))
@@ -171,6 +185,27 @@ def finish(
             return outcome
         except (ValueError, OSError) as error:
             return Outcome.failed(job, error)
+
+
+def fit_rows(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
+    """Fit some parts of a face."""
+    with _quietly():
+        return [work(part) for part in parts]
+
+
+def _shared_out(processors: int, retries: int) -> Spread:
+    """A fit on all processors: this task does its share, and waits for the others' as `_Answer` does."""
+
+    def spread(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
+        fit = ray.remote(fit_rows).options(num_cpus=TASK_CPUS, max_retries=retries)
+        shared = ray.put(work)
+        size = -(-len(parts) // (_SHARES * processors))
+        groups = [parts[start : start + size] for start in range(0, len(parts), size)]
+        theirs = {n: fit.remote(shared, group).future() for n, group in enumerate(groups) if n % processors}
+        mine = {n: fit_rows(work, group) for n, group in enumerate(groups) if not n % processors}
+        return [found for n in range(len(groups)) for found in (theirs[n].result() if n in theirs else mine[n])]
+
+    return spread
 
 
 class EncoderProcess:
@@ -261,10 +296,10 @@ def _node() -> str:
 
 
 @contextmanager
-def _quietly(threads: int) -> Iterator[None]:
-    """So many threads for what follows, and none of MediaPipe's remarks."""
+def _quietly() -> Iterator[None]:
+    """One thread for what follows, and none of MediaPipe's remarks."""
     os.environ.setdefault("GLOG_minloglevel", "3")
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     with threadpool_limits(1, user_api="blas"):
         yield
 

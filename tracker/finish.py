@@ -15,7 +15,7 @@ from model.head import HeadModel
 from model.landmarks import HeadLandmarks
 from model.params import Camera, FaceParams
 from tracker.config import TrackConfig
-from tracker.fit import FaceFit, NetworkEstimate, fit_face
+from tracker.fit import FaceFit, NetworkEstimate, Spread, fit_face
 from tracker.merge import Gathered
 from tracker.network import NetworkFacts, overall
 from tracker.observation import Observations
@@ -60,12 +60,14 @@ def finish_track(
     *,
     report: Report = no_report,
     note: Note = lambda text: None,
+    spread: Spread | None = None,
 ) -> Track:
     """Fit and smooth the faces of a video.
 
     Args:
         network: that gave the codes; None without.
         report, note: as in `tracker.pipeline.track_video`.
+        spread: as in `tracker.fit.fit_face`.
     """
     if seen.damage:
         note(f"warning: {seen.damage}")
@@ -75,7 +77,7 @@ def finish_track(
         estimate = None
         if network is not None and seen.codes is not None and face.found is not None:
             estimate = NetworkEstimate(seen.codes.at(face.found), network.errors, network.resolution)
-        fits.append(fit_face(face, head, config.fit, estimate))
+        fits.append(fit_face(face, head, config.fit, estimate, spread=spread))
         if config.fit.landmarks and fits[-1].appearance is None and network is not None:
             share = f"{100 * (1 - fits[-1].believed):.0f} %"
             note(f"face {number}: the network disagrees with the landmarks in {share} of the frames; fitted without it")

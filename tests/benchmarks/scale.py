@@ -1,7 +1,8 @@
 """One process against several: ``python tests/benchmarks/scale.py [speed] [overhead] [memory] [model]``.
 
-speed      one long clip in this process as it comes, and with --workers 1 and 2: frames a second net of start-up, which
-           is told apart; and whether the results are the same.
+speed      one long clip in a process that has one processor; in one as it comes, which decodes, detects and encodes in
+           threads; and with --workers 1 and 2: frames a second net of start-up, which is told apart; and whether the
+           results are the same.
 overhead   what Ray costs per chunk and frame when the work itself is nothing; the same by Ray Data.
 memory     the most memory that all processes of ``--workers 2`` take together, by length of the video.
 model      seconds of a processor by stage; from these frames a second, bottleneck and efficiency of clusters; and
@@ -18,14 +19,15 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("GLOG_minloglevel", "3")
 
 from scale_model import Costs, Machines, predict, seconds
+from scale_process import Run, Runner, serve
 from speed import repeated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,58 +48,21 @@ def config(options: argparse.Namespace):
 
 
 def child(options: argparse.Namespace, what: str, *arguments: object) -> dict:
-    """Run a section's part in a process of its own; its answer, and the most memory it took with all its children."""
-    command = [
-        sys.executable,
-        __file__,
-        what,
-        "--weights",
-        options.weights,
-        "--child",
-        json.dumps(arguments, default=str),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    peak, done = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.5):
-            peak[0] = max(peak[0], memory_of(process.pid))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    output, _ = process.communicate()
-    done.set()
-    watcher.join()
-    if process.returncode:
+    """Run a section's part in a process of its own; its answer."""
+    done = subprocess.run(command(options, what, *arguments), stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    if done.returncode:
         raise SystemExit(f"{what} {arguments} failed")
-    return {**json.loads(output.splitlines()[-1]), "peak": peak[0]}
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def memory_of(root: int) -> float:
-    """MB of a process and all that come from it; shared pages count once (PSS)."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (OSError, IndexError):
-                continue
-    family, more = {root}, True
-    while more:
-        found = {pid for pid, parent in parents.items() if parent in family} - family
-        family, more = family | found, bool(found)
-    total = 0
-    for pid in family:
-        try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        except (OSError, StopIteration):
-            continue
-    return total / 1024
+def command(options: argparse.Namespace, what: str, *arguments: object) -> list[str]:
+    """That runs a section's part."""
+    told = json.dumps(arguments, default=str)
+    return [sys.executable, __file__, what, "--weights", options.weights, "--child", told]
 
 
-def timed(options: argparse.Namespace, workers: int, clip: str, short: str, out: str) -> dict:
-    """Track a short clip often enough that all processes are there, then the long one. Workers 0: in this process."""
+def tracking(options: argparse.Namespace, workers: int, short: str, folder: str) -> None:
+    """Tracks what it is told to, after warming up all processes. Workers 0: in this one."""
     from tracker.cluster import Driver
     from tracker.cluster_session import Session
     from tracker.cluster_tasks import Kit
@@ -107,48 +72,69 @@ def timed(options: argparse.Namespace, workers: int, clip: str, short: str, out:
     from tracker.progress import BatchProgress
     from tracker.single import Tracker
 
-    settings, started = config(options), time.perf_counter()
-    folder = Path(out).parent
-    warm = [Job(Path(short), folder / f"warm{i}.npz", None) for i in range(max(1, 2 * workers))]
-    job = Job(Path(clip), Path(out), None)
+    settings = config(options)
+    # As many short clips that every process has had one.
+    warm = [Job(Path(short), Path(folder) / f"warm{i}.npz", None) for i in range(max(1, 2 * workers))]
     if not workers:
         tracker = Tracker(settings)
         tracker.track(warm[0], resume=False)
-        ready = time.perf_counter()
-        frames = tracker.track(job, resume=False).frames
-    else:
-        kit = Kit.of(settings, network_facts(settings.weights, load_model(settings).asset))
-        with Session(settings.cluster, workers, None) as session, BatchProgress(1) as progress:
-            driver = Driver(kit, session, progress)
-            failed = [o.error for _, o in driver.run(warm, resume=False) if o.error]
-            ready = time.perf_counter()
-            ((_, outcome),) = driver.run([job], resume=False)
-            if failed or outcome.error:
-                raise SystemExit(f"failed: {failed} {outcome.error}")
-            frames = outcome.frames
-    ended = time.perf_counter()
-    return {"frames": frames, "start": ready - started, "seconds": ended - ready}
+        serve(lambda clip, out: tracker.track(Job(clip, out, None), resume=False).frames)
+        return
+    kit = Kit.of(settings, network_facts(settings.weights, load_model(settings).asset))
+    with Session(settings.cluster, workers, None) as session, BatchProgress(1) as progress:
+        driver = Driver(kit, session, progress)
+
+        def frames(jobs: list[Job]) -> int:
+            outcomes = [outcome for _, outcome in driver.run(jobs, resume=False)]
+            failed = [outcome.error for outcome in outcomes if outcome.error]
+            if failed:
+                raise SystemExit(f"failed: {failed}")
+            return sum(outcome.frames for outcome in outcomes)
+
+        frames(warm)
+        serve(lambda clip, out: frames([Job(clip, out, None)]))
 
 
-def speed(options: argparse.Namespace, folder: Path, clip: Path, short: Path) -> tuple[bool, dict[int, dict]]:
-    """The first section."""
-    print(f"{options.minutes[0]} min of {SIDE}x{SIDE}, weights {options.weights}, {os.cpu_count()} cores")
-    runs: dict[int, dict] = {}
-    for workers in (0, 1, 2):
-        out = folder / f"by{workers}.npz"
-        runs[workers] = run = child(options, "speed", workers, clip, short, out)
-        run["rate"] = run["frames"] / run["seconds"]
-        name = f"--workers {workers}" if workers else "in process"
-        print(f"  {name:12s} {run['rate']:6.1f} frames/s net of {run['start']:5.1f} s to start; {run['peak']:5.0f} MB")
-    same = len({(folder / f"by{workers}.npz").read_bytes() for workers in runs}) == 1
-    print(f"  the three files are {'the same, byte for byte: pass' if same else 'NOT THE SAME: FAIL'}")
-    gain = runs[2]["rate"] / runs[0]["rate"]
-    print(
-        f"  2 workers over 1 process {gain:.2f} (goal {SPEEDUP_GOAL}): {'pass' if gain >= SPEEDUP_GOAL else 'FAIL'};",
-        end="",
-    )
-    print(f" over 1 worker {runs[2]['rate'] / runs[1]['rate']:.2f}")
-    return same and gain >= SPEEDUP_GOAL, runs
+def runner(options: argparse.Namespace, workers: int, short: Path, folder: Path, *, cores: int | None = None) -> Runner:
+    """A process that tracks by so many workers (0: by itself), warm; with so many of the processors."""
+    here = sorted(os.sched_getaffinity(0))
+    folder = folder / f"warm-{workers}-{cores}"
+    folder.mkdir(exist_ok=True)
+    return Runner(command(options, "speed", workers, short, folder), cores and set(here[:cores]))
+
+
+def speed(options: argparse.Namespace, folder: Path, clip: Path, short: Path) -> tuple[bool, dict[int, Run]]:
+    """The first section: all ways in turn, several times; of each the fastest, as other work only slows them down."""
+    cores = len(os.sched_getaffinity(0))
+    print(f"{options.frames} frames of {SIDE}x{SIDE}, weights {options.weights}, {cores} cores")
+    print("  frames/s on the clock, ms of a processor per frame, processors that others kept busy meanwhile")
+    ways = {"one processor": (0, 1), "in process": (0, None), "--workers 1": (1, None), "--workers 2": (2, None)}
+    best: dict[str, Run] = {}
+    with ExitStack() as stack:
+        runners = {}
+        for name, (workers, pinned) in ways.items():
+            runners[name] = stack.enter_context(runner(options, workers, short, folder, cores=pinned))
+        for _ in range(options.rounds):
+            for name, process in runners.items():
+                run = process.track(clip, folder / f"by {name}.npz")
+                print(
+                    f"  {name:13s} {run.rate:6.1f}  {1e3 * run.used / run.frames:5.1f}  {run.others:4.1f}", flush=True
+                )
+                best[name] = max(best.get(name, run), run, key=lambda run: run.rate)
+        for name, process in runners.items():
+            print(
+                f"  {name:13s} {best[name].rate:6.1f} frames/s at best, net of {process.start:.1f} s to start;", end=""
+            )
+            print(f" {process.peak:.0f} MB; {best[name].used / best[name].seconds:.2f} processors")
+    same = len({(folder / f"by {name}.npz").read_bytes() for name in ways}) == 1
+    print(f"  the four files are {'the same, byte for byte: pass' if same else 'NOT THE SAME: FAIL'}")
+    two, gains = best["--workers 2"].rate, {}
+    for name in ("one processor", "--workers 1", "in process"):
+        gains[name] = two / best[name].rate
+        verdict = "pass" if gains[name] >= SPEEDUP_GOAL else "FAIL"
+        print(f"  --workers 2 over {name}: {gains[name]:.2f} (goal {SPEEDUP_GOAL}): {verdict}")
+    passed = same and min(gains["one processor"], gains["in process"]) >= SPEEDUP_GOAL
+    return passed, {1: best["--workers 1"], 2: best["--workers 2"]}
 
 
 def idle(*_: object) -> int:
@@ -210,9 +196,11 @@ def memory(options: argparse.Namespace, folder: Path, source: Path, short: Path)
     for minutes in options.minutes:
         clip = folder / f"{minutes}.mp4"
         repeated(source, clip, int(minutes * 60 * 25), (SIDE, SIDE))
-        run = child(options, "speed", 2, clip, short, folder / "long.npz")
-        peaks.append(run["peak"])
-        print(f"  {minutes:5.1f} min: {run['peak']:6.0f} MB, {run['frames'] / run['seconds']:.1f} frames/s", flush=True)
+        with runner(options, 2, short, folder) as process:
+            run = process.track(clip, folder / "long.npz")
+        clip.unlink()
+        peaks.append(process.peak)
+        print(f"  {minutes:5.1f} min: {process.peak:6.0f} MB, {run.rate:.1f} frames/s", flush=True)
     flat = max(peaks) / peaks[0]
     passed = flat <= FLAT_GOAL
     print(f"  {flat:.2f} times the shortest's (goal {FLAT_GOAL}): {'pass' if passed else 'FAIL'}")
@@ -226,10 +214,9 @@ def stages(options: argparse.Namespace, clip: str) -> dict:
     return asdict(measure(config(options), Path(clip)))
 
 
-def model(options: argparse.Namespace, clip: Path, driver: float, runs: dict[int, dict]) -> bool:
+def model(options: argparse.Namespace, clip: Path, driver: float, runs: dict[int, Run]) -> bool:
     """The fourth section."""
     found = child(options, "model", clip)
-    found.pop("peak")
     costs = Costs(**(found | {"driver": driver}))
     print("  ms of a processor per frame: ", end="")
     print(
@@ -240,8 +227,8 @@ def model(options: argparse.Namespace, clip: Path, driver: float, runs: dict[int
     passed = True
     for workers in (1, 2):
         if workers in runs:
-            measured = runs[workers]["seconds"]
-            expected = seconds(costs, runs[workers]["frames"], workers, os.cpu_count() or 1)
+            measured = runs[workers].seconds
+            expected = seconds(costs, runs[workers].frames, workers, os.cpu_count() or 1)
             off = expected / measured - 1
             passed &= abs(off) <= MODEL_GOAL
             print(f"  {workers} worker(s): predicted {expected:.1f} s, measured {measured:.1f} s: ", end="")
@@ -263,15 +250,20 @@ def model(options: argparse.Namespace, clip: Path, driver: float, runs: dict[int
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", help="all if none is named")
+    parser.add_argument("--frames", type=int, default=2400, help="of the first section; by default four chunks")
     parser.add_argument("--video", type=Path, default=ROOT.parent / "shared/data/video/d10.mp4")
     parser.add_argument("--weights", default="embedded", help="of the network; none leaves it out")
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5, 20], help="of video; the first for speed")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5, 20], help="of video, for memory")
+    parser.add_argument("--rounds", type=int, default=3, help="of the first section")
     parser.add_argument("--gpu-ms", type=float, default=1e3 * GPU_ENCODE, help="assumed, per frame, of the network")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        work = {"speed": timed, "model": stages}.get(options.sections[0])
+        work = {"model": stages}.get(options.sections[0])
         arguments = json.loads(options.child)
+        if options.sections[0] == "speed":
+            tracking(options, *arguments)
+            return 0
         print(json.dumps(work(options, *arguments) if work else costs_of_ray(*arguments)))
         return 0
     chosen = options.sections or ["speed", "overhead", "memory", "model"]
@@ -284,7 +276,7 @@ def main() -> int:
             source = folder / "astronaut.mp4"
             write_astronaut(source)
         clip, short = folder / "clip.mp4", folder / "short.mp4"
-        repeated(source, clip, int(options.minutes[0] * 60 * 25), (SIDE, SIDE))
+        repeated(source, clip, options.frames, (SIDE, SIDE))
         repeated(source, short, 30, (SIDE, SIDE))
         if "speed" in chosen:
             met, runs = speed(options, folder, clip, short)

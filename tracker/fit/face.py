@@ -7,7 +7,7 @@ and the whole rotation goes to `pose`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -26,6 +26,11 @@ from tracker.fit.solve import solve_frames
 from tracker.observation import Observations
 from tracker.threads import single_threaded
 
+Work = Callable[[Int[np.ndarray, "R"]], FaceFit]
+"""Fits some rows of a face, with the identity known."""
+Spread = Callable[[Work, Sequence[Int[np.ndarray, "R"]]], list[FaceFit]]
+"""Does work on all parts, in order."""
+
 SAMPLED = 160
 """Frames among which the keyframes are chosen."""
 
@@ -35,6 +40,8 @@ def fit_face(
     head: HeadModel,
     config: FitConfig | None = None,
     network: NetworkEstimate | None = None,
+    *,
+    spread: Spread | None = None,
 ) -> FaceFit:
     """Fit one face over its video. Frames that are not seen get values between those of their neighbours.
 
@@ -43,6 +50,7 @@ def fit_face(
     Args:
         network: what a network sees in the same rows; see `tracker.fit.network`. With `FitConfig.landmarks` off it is
             the answer, with the identity of all rows.
+        spread: does the work on the parts; by default torch's number of threads.
 
     Raises:
         ValueError: no frame is seen, the landmark scheme is unknown or not embedded on this head; neither landmarks
@@ -54,7 +62,7 @@ def fit_face(
         raise ValueError("cannot fit a face that is seen in no frame; give at least one detection")
     _check(config, network)
     with single_threaded() as threads:  # beside one another go whole chunks
-        return _fit_face(observations, head, config, network, rows, threads)
+        return _fit_face(observations, head, config, network, rows, spread or _side_by_side(threads))
 
 
 def _fit_face(
@@ -63,7 +71,7 @@ def _fit_face(
     config: FitConfig,
     network: NetworkEstimate | None,
     rows: Int[np.ndarray, "R"],
-    threads: int,
+    spread: Spread,
 ) -> FaceFit:
     problem = Problem.of(head, observations.scheme, config)
     confidence = observations.confidence.astype(np.float32)
@@ -78,7 +86,7 @@ def _fit_face(
             view = problem.view(observations.of_scheme(rows[chunk]), confidence[rows[chunk]])
             return alone(problem, view, identity.expand(len(chunk), -1), judged.at(chunk), confidence[rows[chunk]])
 
-        parts = _side_by_side(said, _chunks(np.arange(len(rows)), config.chunk), threads)
+        parts = spread(said, _chunks(np.arange(len(rows)), config.chunk))
         return _with_network(fill_gaps(joined(parts), rows, total), judged, rows)
 
     sampled = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED)).round().astype(int))
@@ -103,7 +111,7 @@ def _fit_face(
         pose = solve_frames(view.rig, neutral, view.seen, problem.prior, start, config.steps, told)
         return problem.record(view, neutral, mine, pose, trust, told)
 
-    parts = _side_by_side(fitted, _chunks(np.arange(len(rows)), config.chunk), threads)
+    parts = spread(fitted, _chunks(np.arange(len(rows)), config.chunk))
     return _with_network(fill_gaps(joined(parts), rows, total), judged, rows)
 
 
@@ -148,7 +156,7 @@ def fit_photos(
         return problem.record(view, view.rig.neutral(identity), identity, pose, trust[chunk], told)
 
     with single_threaded() as threads:
-        fit = joined(_side_by_side(fitted, _chunks(np.arange(len(points)), config.chunk), threads))
+        fit = joined(_side_by_side(threads)(fitted, _chunks(np.arange(len(points)), config.chunk)))
     if judged is None:
         return fit
     codes = judged.codes
@@ -176,12 +184,13 @@ def _with_network(fit: FaceFit, judged: Judged | None, rows: np.ndarray) -> Face
     return replace(fit, appearance=judged.appearance(rows, len(fit.seen)), believed=judged.share)
 
 
-def _side_by_side(work: Callable[[np.ndarray], FaceFit], chunks: Iterator[np.ndarray], threads: int) -> list[FaceFit]:
-    """`work` on every chunk, in order."""
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, chunks))
+def _side_by_side(threads: int) -> Spread:
+    def spread(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, parts))
+
+    return spread
 
 
-def _chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def _chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
