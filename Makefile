@@ -43,5 +43,14 @@ bench: setup     ## accuracy and speed, printed with their goals
 head: setup      ## build openhead again from MakeHuman's data
 	@$(BIN)/python -m model.openhead.build
 
+docs: setup      ## the documentation's site, into site/; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+wheel: setup     ## the package, into dist/
+	@$(BIN)/python tools/build_wheel.py dist
+
+check-wheel:     ## the package in an empty environment outside the checkout: track, reenact, decatrack (minutes, 2 GB)
+	@PYTHON="$(PYTHON)" bash tools/check_wheel.sh
+
 clean:
-	rm -rf $(VENV) $(OUT) build dist *.egg-info
+	rm -rf $(VENV) $(OUT) build dist site *.egg-info

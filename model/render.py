@@ -60,7 +60,8 @@ def textured_view(
 
     Args:
         texture: albedo, RGB, row 0 is v = 1.
-        uv, uv_faces: texture vertices and triangles, parallel to the mesh's faces.
+        uv: texture vertices.
+        uv_faces: texture triangles, parallel to the mesh's faces.
     """
     surface = look(mesh, camera, height, width)
     normals = normal_view(surface)

@@ -35,7 +35,8 @@ def shape_picture(
     """The grey head before a dark background, as large as the window.
 
     Args:
-        mesh, normals: one head.
+        mesh: one head.
+        normals: of its vertices.
         camera: of the whole photograph.
         detailed: normals of the detailed surface over the UV map.
     """

@@ -33,6 +33,7 @@ COMMANDS = {
     "export": Command("tracker.export.command", "a track to glTF, USD, OBJ, PLY, Live Link Face CSV, FLAME npz"),
     "view": Command("tracker.view.command", "a track on a web page: play, scrub and orbit, beside or over the video"),
     "report": Command("tracker.report.command", "a track as one HTML page: curves, gaps, jitter, a contact sheet"),
+    "convert": Command("tracker.convert.command", "older params.npz, and codes of other tools, to this version's"),
 }
 
 

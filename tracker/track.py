@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,8 @@ class Track:
         shape: identity, standard deviations; the same in all rows of a face.
         expression: [0, 1] per named unit (openhead) or standard deviations.
         pose: global rotation, axis-angle, radians: head space to camera axes.
-        neck, jaw: axis-angle, radians.
+        neck: axis-angle, radians.
+        jaw: axis-angle, radians; +x opens the mouth.
         eyes: left, right eyeball, axis-angle, radians.
         camera: s, tx, ty of the full-frame camera ``u = s X + tx``, ``v = -s Y + ty``; px per metre, px, px.
         landmarks: the posed head's iBUG-68 points, px, full frame.
@@ -163,16 +165,30 @@ def load_track(path: str | Path) -> Track:
             data = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         raise ValueError(f"{path}: not a params.npz, or damaged; {again}") from None
+    return track_of(data, str(path))
+
+
+def track_of(data: Mapping[str, np.ndarray], path: str) -> Track:
+    """The track in the arrays of a ``params.npz``.
+
+    Args:
+        path: how errors name it.
+
+    Raises:
+        ValueError: another schema, or it is broken; one line.
+    """
+    again = "make it again with: track VIDEO --out FILE.npz"
     schema = str(data.get("schema", "none"))
     if schema != SCHEMA:
-        raise ValueError(f"{path}: schema is {schema}, this version reads {SCHEMA}; {again}")
+        known = f"schema is {schema}, this version reads {SCHEMA}"
+        raise ValueError(f"{path}: {known}; try: decatrack convert FILE.npz --out NEW.npz, or {again}")
     optional = ("expression_names", "albedo", "light", "detail", "origin")
     required = [f.name for f in fields(Track) if f.name not in optional]
     missing = [name for name in required if name not in data]
     if missing:
         raise ValueError(f"{path}: lacks {_listed(missing)}; {again}")
-    values = {name: data[name] for name in (*required, *optional) if name in data}
-    _check_arrays(values, str(path))
+    values: dict[str, Any] = {name: data[name] for name in (*required, *optional) if name in data}
+    _check_arrays(values, path)
     values["expression_names"] = tuple(str(name) for name in data.get("expression_names", ()))
     for name in ("head", "video"):
         values[name] = str(data[name])
@@ -180,7 +196,7 @@ def load_track(path: str | Path) -> Track:
     values["fps"] = float(data["fps"])
     values["size"] = (int(data["size"][0]), int(data["size"][1]))
     track = Track(**values)
-    _check(track, str(path))
+    _check(track, path)
     return track
 
 

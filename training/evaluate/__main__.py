@@ -8,6 +8,7 @@
   pictures      photographs beside what the networks make of them, to be looked at
   codes         rendered faces with exact codes
   errors        the same by yaw, as the tracker's fit wants to know it
+  skin          landmarks by skin tone, or by groups that you name
 
 ``python -m training.evaluate PROTOCOL --help`` says more of each; docs/evaluation.md says exactly what is computed.
 """
@@ -24,7 +25,7 @@ os.environ.setdefault("GLOG_minloglevel", "3")
 from model.io.configs import nearest
 from tracker.command import run
 
-PROTOCOLS = ("landmarks", "now", "stirling", "consistency", "detail", "pictures", "codes", "errors")
+PROTOCOLS = ("landmarks", "now", "stirling", "consistency", "detail", "pictures", "codes", "errors", "skin")
 
 
 def main(argv: Sequence[str]) -> int:

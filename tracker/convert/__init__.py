@@ -1,0 +1,1 @@
+"""Files of older schemas, and of other tools, to tracks of this version."""
