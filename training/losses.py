@@ -151,9 +151,11 @@ def relief_loss(
     def share(a: Tensor, b: Tensor, counts: Tensor) -> Tensor:
         return (counts * (a - b).square()).sum() / (counts * b.square()).sum().clamp(min=1e-20)
 
-    slopes = [(a.diff(dim=axis), b.diff(dim=axis)) for axis in (-1, -2) for a, b in ((found, wanted),)]
-    both = (torch.cat([slope.flatten() for slope in part]) for part in zip(*slopes, strict=True))
-    return share(found, wanted, counts) + share(*both, torch.cat([counts[..., 1:].flatten(), counts[:, 1:].flatten()]))
+    def slopes(maps: Tensor) -> Tensor:
+        return torch.cat([maps.diff(dim=-1).flatten(), maps.diff(dim=-2).flatten()])
+
+    sides = torch.cat([counts[..., 1:].flatten(), counts[:, 1:].flatten()])
+    return share(found, wanted, counts) + share(slopes(found), slopes(wanted), sides)
 
 
 def _pair_loss(predicted: Tensor, target: Tensor, pairs: tuple[tuple[int, int], ...]) -> Tensor:
