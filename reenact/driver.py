@@ -72,8 +72,8 @@ def open_driver(
             faces: list[Observations] = []
             track = track_video(video, config, report=report, note=note, network=network, seen_faces=faces.extend)
             track.save(kept)
-            remainder = remainder_of(main_face(track), faces[0], head)
-            remainder.save(points)
+            remainder_of(main_face(track), faces[0], head).save(points)
+            remainder = load_remainder(points)  # rounded as the next run will find it
         if not video.has_audio:
             note(f"{path}: has no sound; neither has the result")
         seen = track.valid.mean()
