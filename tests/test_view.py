@@ -17,6 +17,7 @@ from test_report import SIZE, openhead_track
 from model.camera import project
 from model.deca import DECA, DECAConfig
 from model.head import HeadModel
+from model.io.checkpoints import read_checkpoint
 from model.params import Camera
 from tracker.commands import main
 from tracker.image import encode_image
@@ -34,8 +35,9 @@ ROOT = Path(__file__).parent.parent
 WEB = ROOT / "tests" / "web"
 
 
-def looks(track: Track, albedo=50, detail=128, seed=0) -> Track:
-    """The track with colours, light and a detail code."""
+def looks(track: Track, albedo=50, detail=None, seed=0) -> Track:
+    """The track with colours, light and a detail code, as long as the shipped networks' unless told."""
+    detail = read_checkpoint("openhead").config.detail if detail is None else detail
     rng = np.random.default_rng(seed)
     n = len(track)
     light = np.zeros((n, 9, 3), np.float32)
@@ -219,6 +221,7 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, clip):
     good = tmp_path / "good.npz"
     track.save(good)
     replace(track, head="flame2023:1").save(tmp_path / "other.npz")
+    looks(track, detail=7).save(tmp_path / "long.npz")
     wrong = tmp_path / "wrong.npz"
     replace(track, size=(64, 64)).save(wrong)
     with socket.socket() as busy:
@@ -231,6 +234,7 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, clip):
             (["good.npz", "--port", str(busy.getsockname()[1])], "cannot be used"),
             (["other.npz"], "--head is openhead-1"),
             (["wrong.npz", "--video", str(clip)], "is 320×180, the track was made from 64×64"),
+            (["long.npz"], "detail coefficients, the track has 7; give the weights"),
         ):
             pytest.importorskip("viser")
             assert main(["view", str(tmp_path / words[0]), *words[1:], "--no-browser"]) == 2, words

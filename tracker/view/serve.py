@@ -99,4 +99,9 @@ def open_surfaces(track: Track, head: str, weights: str) -> Surfaces:
             f"the track was made with the head {track.head}, --head {head} is {name}:{digest}; track the video again"
         )
     network = None if track.detail is None or weights == "none" else open_network(weights, model, uv_size=UV_SIZE)
+    if network is not None and track.detail is not None and network.deca.config.detail != track.detail.shape[1]:
+        raise ValueError(
+            f"--weights {weights}: takes {network.deca.config.detail} detail coefficients, the track has "
+            f"{track.detail.shape[1]}; give the weights that the track was made with, or none"
+        )
     return Surfaces(model, None if network is None else network.deca)
