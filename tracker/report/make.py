@@ -12,7 +12,7 @@ from tracker.report.page import FaceReport, write_report
 from tracker.report.sheet import contact_sheet
 from tracker.track import Track
 from tracker.video import open_video
-from tracker.view.frames import FrameReader
+from tracker.view.frames import FrameReader, check_size
 
 FACES = 8
 """Faces that the page shows at most, longest on screen first."""
@@ -63,9 +63,7 @@ def make_report(
         reader = None
         if video is not None:
             opened = stack.enter_context(open_video(video))
-            if opened.size != track.size:
-                have, want = ("×".join(map(str, size)) for size in (opened.size, track.size))
-                raise ValueError(f"--video {video}: is {have}, the track was made from {want}; give the tracked video")
+            check_size(opened.size, track.size, video)
             reader = FrameReader(opened, longest=max(opened.size))
             stack.callback(reader.close)
         faces = []

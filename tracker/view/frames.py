@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -88,3 +89,10 @@ class FrameReader:
         if running is not None:
             with suppress(Exception):
                 running.close()  # pyright: ignore[reportAttributeAccessIssue]  # a generator
+
+
+def check_size(have: tuple[int, int], want: tuple[int, int], video: str | Path) -> None:
+    """Raises ValueError where a video is not as large as the one that a track was made from."""
+    if have != want:
+        one, other = ("×".join(map(str, size)) for size in (have, want))
+        raise ValueError(f"--video {video}: is {one}, the track was made from {other}; give the tracked video")

@@ -15,7 +15,7 @@ from model.io.assets import load_head
 from tracker.network import open_network
 from tracker.track import Track
 from tracker.video import open_video
-from tracker.view.frames import FrameReader
+from tracker.view.frames import FrameReader, check_size
 from tracker.view.page import Page
 from tracker.view.player import Drawer, Player
 from tracker.view.surfaces import Surfaces
@@ -61,9 +61,7 @@ def open_viewer(
         reader = None
         if video is not None:
             opened = stack.enter_context(open_video(video))
-            if opened.size != track.size:
-                have, want = ("×".join(map(str, size)) for size in (opened.size, track.size))
-                raise ValueError(f"--video {video}: is {have}, the track was made from {want}; give the tracked video")
+            check_size(opened.size, track.size, video)
             reader = FrameReader(opened)
             stack.callback(reader.close)
         drawer = Drawer(track, surfaces, reader)
