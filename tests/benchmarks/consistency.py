@@ -92,7 +92,10 @@ def model_of(start: Path | None) -> ModelConfig:
     config = read_checkpoint(start).config
     return ModelConfig(
         backbone=config.backbone,  # pyright: ignore[reportArgumentType]  # of a checkpoint that was trained here
+        detail_backbone=config.detail_backbone,  # pyright: ignore[reportArgumentType]
+        decoder=config.decoder,  # pyright: ignore[reportArgumentType]
         resolution=config.resolution,
+        coarse_resolution=config.coarse_resolution,
         uv_size=UV_SIZE,
         detail=config.detail,
         curved=config.curved,
