@@ -271,8 +271,8 @@ def _head_motion(
     held = roma.rotvec_to_rotmat(_soft(follow * turn, reach * _TURN[0], reach * _TURN[1]))
     pose = roma.rotmat_to_rotvec(held @ own)
     seen = torch.from_numpy(driver.camera).float()
-    # Shifts count in sizes of the face, and it turns about the driver's pivot: where a fit puts it, and whether it calls
-    # a face large or near, is a guess for each of the two.
+    # Shifts count in sizes of the face, and it turns about the driver's pivot: where a fit puts that, and whether it
+    # calls a face large or near, is a guess for each of the two.
     size = middles[1].size / middles[0].size
     pivot = own @ (size * middles[0].place - middles[1].place)
     turned = (held @ pivot - pivot)[:, :2] * pivot.new_tensor([1, -1])

@@ -21,8 +21,8 @@ _LEAST = 0.25
 _RANGE = (0.7, 1.4)
 """How far a wrinkle may darken or brighten."""
 _USUAL = 1e-4
-"""Metres, root mean square over the map: by how much more than that F_d is doubted. Expressions change real skin by up to
-0.09 mm in it; where it goes far beyond what it learned from (lips pushed out), it draws streaks over the cheeks."""
+"""Metres, root mean square over the map: changes beyond that are doubted. F_d's are usually less than 0.09 mm; where it
+is asked for more than it learned from (lips pushed out), it draws streaks over the cheeks."""
 
 
 class Wrinkles:
