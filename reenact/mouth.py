@@ -77,13 +77,14 @@ class Mouth:
             return places
         target = self._rig.target
         new, old = (roma.rotvec_to_rotmat(p.pose).numpy() for p in (params, target.params))
-        teeth = self._rig.photo.mesh.vertices.numpy()[self._front].mean(0) @ old  # head space
+        root = self._rig.root.numpy()
+        teeth = (self._rig.photo.mesh.vertices.numpy()[self._front].mean(0) - root) @ old  # head space, from the root
         s, t = float(camera.s), camera.t.numpy()
         seen = posed.points.numpy()[self._rows]
         x, y = (seen[:, 0] - t[0]) / s, (t[1] - seen[:, 1]) / s
-        normal, at = new[:, 2], new @ teeth
+        normal, at = new[:, 2], new @ teeth + root
         z = at[2] - (normal[0] * (x - at[0]) + normal[1] * (y - at[1])) / max(normal[2], 0.3)
-        there = np.stack([x, y, z], 1) @ new @ old.T
+        there = (np.stack([x, y, z], 1) - root) @ new @ old.T + root
         result = places.copy()
         s, t = float(target.camera.s), target.camera.t.numpy()
         result[self._rows] = np.stack([s * there[:, 0] + t[0], t[1] - s * there[:, 1]], 1)

@@ -128,7 +128,7 @@ def _rounding(head: HeadModel) -> tuple[Int[Tensor, " L"], Float[Tensor, "L L"]]
     for _ in range(_RINGS):
         near = np.maximum(near, mean @ near > 0)
     rows = np.flatnonzero(near)
-    bend = (sparse.identity(count) - mean)[rows][:, rows].toarray()
+    bend = sparse.csr_matrix(sparse.identity(count) - mean)[rows][:, rows].toarray()
     # The outermost rows stay: what lies beyond them moves as it did.
     inner = (mean @ near)[rows] > 1 - 1e-6
     bend[~inner] = 0
@@ -142,6 +142,7 @@ class Rig:
 
     Attributes:
         photo: the head as the photograph shows it.
+        root: the joint about which the head's pose turns it, metres: x is at R (x₀ − root) + root.
     """
 
     def __init__(self, target: Target, head: HeadModel) -> None:
@@ -156,13 +157,14 @@ class Rig:
             for unit, side in _LIDS
             if unit in names and f"{side}_eyelid" in regions
         ]
+        self.root = head.skeleton(target.params).rest[..., 0, :]
         self._still = self._unposed(head.mesh(target.params).vertices, target.params)
         self._round, self._lips = _rounding(head), Lips(head)
         self._behind = _BEHIND * _inside(head)
         self.photo = self.posed(target.params, target.camera)
 
     def _unposed(self, vertices: Float[Tensor, "*batch V 3"], params: FaceParams) -> Float[Tensor, "*batch V 3"]:
-        return vertices @ roma.rotvec_to_rotmat(params.pose)
+        return (vertices - self.root) @ roma.rotvec_to_rotmat(params.pose)
 
     @torch.no_grad()
     def posed(self, params: FaceParams, camera: Camera, extra: Float[Tensor, "*batch V 3"] | None = None) -> Posed:

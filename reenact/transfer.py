@@ -205,7 +205,7 @@ def transfer(
     if asset.expression_range is not None:
         expression = expression.clamp(*asset.expression_range)
     jaw = torch.cat([jaw[:, :1].clamp(min=0), jaw[:, 1:]], dim=1)  # the mouth does not close further than shut
-    middles = tuple(_middle(head, shape) for shape in (params.shape[0], target.shape))
+    middles = _middle(head, params.shape[0]), _middle(head, target.shape)
     pose, moved = _head_motion(driver, params.pose, rest, target, camera, config, middles)
     shape, still = target.shape.expand(len(driver), -1), torch.zeros(len(driver), 3)
     result = FaceParams(shape, expression, pose, still, jaw, eyes.clamp(-_GAZE, _GAZE))
@@ -232,7 +232,8 @@ def _blink(driver: Tensor, rest: Tensor, own: Tensor, gain: float) -> Tensor:
 
 @dataclass(frozen=True)
 class _Middle:
-    """Of a face at rest: mean of its vertices, metres, head space; and their root mean square distance from it."""
+    """Of a face at rest: mean of its vertices from the joint that the head turns about, metres, head space; and their
+    root mean square distance from it."""
 
     place: Float[Tensor, "3"]
     size: Float[Tensor, ""]
@@ -240,11 +241,12 @@ class _Middle:
 
 @torch.no_grad()
 def _middle(head: HeadModel, shape: Float[Tensor, " S"]) -> _Middle:
-    vertices = head(replace(head.neutral(), shape=shape))
+    still = replace(head.neutral(), shape=shape)
+    vertices = head(still)
     regions = head.asset.regions
     face = vertices[torch.from_numpy(np.asarray(regions["face"]) > 0.5)] if "face" in regions else vertices
     place = face.mean(0)
-    return _Middle(place, (face - place).square().sum(1).mean().sqrt())
+    return _Middle(place - head.skeleton(still).rest[0], (face - place).square().sum(1).mean().sqrt())
 
 
 def _head_motion(
