@@ -14,8 +14,8 @@ from reenact.rig import Posed, Rig
 
 _DEEP = (0.009, 0.014)
 """Metres behind the lips at which the mouth begins to darken, and over which it does (to 1/e)."""
-_OPEN = 0.006
-"""Height of the opening, metres, at which the mouth is fully lit."""
+_OPEN, _NARROW = 0.007, 0.4
+"""Height of the opening, metres, at which the mouth is fully lit, and how much light comes in through less."""
 _SHADE = (0.55, 0.003)
 """Light right behind the lips' edges, and metres over which it comes up to full."""
 _TONES = {"inner_mouth": 0.6, "tongue": 0.5, "teeth": 1.0}
@@ -66,7 +66,7 @@ class Mouth:
         depth = posed.mesh.vertices[:, 2].numpy()
         behind = (self._lips * depth).sum() - depth
         light = np.exp(-np.clip(behind - _DEEP[0], 0, None) / _DEEP[1])
-        light = (_FLOOR + (1 - _FLOOR) * light) * (0.6 + 0.4 * min(opening / _OPEN, 1.0))
+        light = (_FLOOR + (1 - _FLOOR) * light) * (_NARROW + (1 - _NARROW) * min(opening / _OPEN, 1.0))
         return 1 + self.inside * (self._tone * light - 1)
 
     def sources(
