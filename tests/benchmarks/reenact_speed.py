@@ -40,7 +40,7 @@ from tracker.video import open_video
 CLIP = Path(__file__).resolve().parents[2] / "../shared/data/video/d0.mp4"
 GOAL = 20.0
 _TRACKED = 40
-_LENGTHS = (100, 200, 400)
+_LENGTHS = (150, 600, 1200)
 _STAGES = (
     (pipeline.Lips, "gap", "opening of the lips"),
     (pipeline.Rig, "posed", "pose the head (batches of 8)"),
