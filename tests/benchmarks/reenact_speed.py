@@ -17,6 +17,7 @@ import argparse
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ from tracker.detect import open_detector
 from tracker.observation import Frame, Observations
 from tracker.pipeline import track_video
 from tracker.track import Track
-from tracker.video import open_video
+from tracker.video import Video, open_video
 
 CLIP = Path(__file__).resolve().parents[2] / "../shared/data/video/d0.mp4"
 GOAL = 20.0
@@ -81,7 +82,7 @@ def main() -> int:
     seen: list[Observations] = []
     with open_video(options.driver) as video:
         config = TrackConfig(weights=options.weights, device="cpu")
-        track = track_video(_Short(video), config, network=network, seen_faces=seen.extend).of_face(0)
+        track = track_video(cast(Video, _Short(video)), config, network=network, seen_faces=seen.extend).of_face(0)
     remainder = remainder_of(track, seen[0], head).since(np.arange(1))
     _drawn(reenactor, track, remainder, 20)  # kernels are compiled and caches warm then
     size = f"{image.shape[1]} x {image.shape[0]}"
@@ -102,9 +103,8 @@ def main() -> int:
     print(f"memory in use after {lengths}")
     flat = memory[-1] - memory[-2] < _MORE  # the first length fills the allocator's pools
     print(f"{'met   ' if rates[-1] >= GOAL else 'MISSED'} {GOAL:.0f} frames per second")
-    print(
-        f"{'met   ' if flat else 'MISSED'} memory flat in length (from {_LENGTHS[-2]} to {_LENGTHS[-1]} frames less than {_MORE} MB more)"
-    )
+    span = f"from {_LENGTHS[-2]} to {_LENGTHS[-1]} frames less than {_MORE} MB more"
+    print(f"{'met   ' if flat else 'MISSED'} memory flat in length ({span})")
     return 0 if flat and rates[-1] >= GOAL else 1
 
 
