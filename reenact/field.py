@@ -82,7 +82,7 @@ class Field:
             posed: one head; params, camera: the same head's.
         """
         moved = posed.points[self._rows, :2].numpy() - self._rest
-        turned = self._hair @ roma.rotvec_to_rotmat(params.pose).numpy().T
+        turned = self._hair @ roma.rotvec_to_rotmat(params.pose).numpy().T + self._rig.root.numpy()
         place = np.stack([turned[:, 0], -turned[:, 1]], 1) * float(camera.s) + camera.t.numpy()
         shifts = np.concatenate([moved, place - self._hair_rest])
         columns, rows = self._count
@@ -107,13 +107,13 @@ class Field:
         return np.flatnonzero((photo.normals[:, 2].numpy() > 0.05) & (out < 0.3) & inside)
 
     def _virtual(self, places: Float[np.ndarray, "H 2"], points: Float[np.ndarray, "V 3"]) -> None:
-        """Points of the hair, as deep as the nearest of the head's vertices, in head space."""
+        """Points of the hair, as deep as the nearest of the head's vertices, in head space from the root joint."""
         target = self._rig.target
         tree = KDTree(self._rest)
         depth = points[self._rows][tree.query(places)[1], 2] if len(places) else np.zeros(0)
         s, t = float(target.camera.s), target.camera.t.numpy()
         space = np.stack([(places[:, 0] - t[0]) / s, (t[1] - places[:, 1]) / s, depth / s], 1)
-        self._hair = space @ roma.rotvec_to_rotmat(target.params.pose).numpy()
+        self._hair = (space - self._rig.root.numpy()) @ roma.rotvec_to_rotmat(target.params.pose).numpy()
         self._hair_rest = places
 
     def _open_edges(self, scene: Scene) -> np.ndarray:

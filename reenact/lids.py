@@ -20,8 +20,10 @@ _UPPER = {
 }
 """MediaPipe's points on the margin of the upper lids, from the outer corner to the inner."""
 _LOWER = {"left": 374, "right": 145}
-_LASHES = (0.0011, 0.0008)
+_LASHES = (0.0016, 0.0012)
 """Metres from the margin's inner edge over which lashes are dark, and over which they fade."""
+_LASHES_PX = (1.3, 1.0)
+"""The least of both in pixels of the photograph: a line thinner than that breaks up."""
 _DARKEST, _FAINTEST = 0.2, 0.75
 """Between which the lashes' colour lies, in parts of the skin's."""
 _CREASE = (0.0085, 0.0018, 0.14)
@@ -72,7 +74,8 @@ def lid_shade(
         above = places[1, mask] > line[nearest, 1]
         crease = _CREASE[2] * np.exp(-(((far - _CREASE[0]) / _CREASE[1]) ** 2)) * above
         bright = _ROUND[1] * np.exp(-(((far - _ROUND[0]) / _ROUND[0]) ** 2)) * above
-        line_of_lashes = np.exp(-((np.maximum(far - _LASHES[0], 0) / _LASHES[1]) ** 2))
+        dense, fade = (max(m, px / float(target.camera.s)) for m, px in zip(_LASHES, _LASHES_PX, strict=True))
+        line_of_lashes = np.exp(-((np.maximum(far - dense, 0) / fade) ** 2))
         shade = (1 + bright - crease)[:, None] * (1 - dark * along * line_of_lashes[:, None])
         result[mask] = 1 + own[mask][:, None].clip(0, 1) * (shade - 1)
     return result

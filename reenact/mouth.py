@@ -14,8 +14,8 @@ from reenact.rig import Posed, Rig
 
 _DEEP = (0.009, 0.014)
 """Metres behind the lips at which the mouth begins to darken, and over which it does (to 1/e)."""
-_OPEN = 0.006
-"""Height of the opening, metres, at which the mouth is fully lit."""
+_OPEN, _NARROW = 0.007, 0.4
+"""Height of the opening, metres, at which the mouth is fully lit, and how much light comes in through less."""
 _SHADE = (0.55, 0.003)
 """Light right behind the lips' edges, and metres over which it comes up to full."""
 _TONES = {"inner_mouth": 0.6, "tongue": 0.5, "teeth": 1.0}
@@ -66,7 +66,7 @@ class Mouth:
         depth = posed.mesh.vertices[:, 2].numpy()
         behind = (self._lips * depth).sum() - depth
         light = np.exp(-np.clip(behind - _DEEP[0], 0, None) / _DEEP[1])
-        light = (_FLOOR + (1 - _FLOOR) * light) * (0.6 + 0.4 * min(opening / _OPEN, 1.0))
+        light = (_FLOOR + (1 - _FLOOR) * light) * (_NARROW + (1 - _NARROW) * min(opening / _OPEN, 1.0))
         return 1 + self.inside * (self._tone * light - 1)
 
     def sources(
@@ -77,13 +77,14 @@ class Mouth:
             return places
         target = self._rig.target
         new, old = (roma.rotvec_to_rotmat(p.pose).numpy() for p in (params, target.params))
-        teeth = self._rig.photo.mesh.vertices.numpy()[self._front].mean(0) @ old  # head space
+        root = self._rig.root.numpy()
+        teeth = (self._rig.photo.mesh.vertices.numpy()[self._front].mean(0) - root) @ old  # head space, from the root
         s, t = float(camera.s), camera.t.numpy()
         seen = posed.points.numpy()[self._rows]
         x, y = (seen[:, 0] - t[0]) / s, (t[1] - seen[:, 1]) / s
-        normal, at = new[:, 2], new @ teeth
+        normal, at = new[:, 2], new @ teeth + root
         z = at[2] - (normal[0] * (x - at[0]) + normal[1] * (y - at[1])) / max(normal[2], 0.3)
-        there = np.stack([x, y, z], 1) @ new @ old.T
+        there = (np.stack([x, y, z], 1) - root) @ new @ old.T + root
         result = places.copy()
         s, t = float(target.camera.s), target.camera.t.numpy()
         result[self._rows] = np.stack([s * there[:, 0] + t[0], t[1] - s * there[:, 1]], 1)

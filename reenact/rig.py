@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import roma
+import scipy.sparse as sparse
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.camera import project_with_depth
 from model.head import HeadModel
 from model.mesh import Mesh, vertex_normals
 from model.params import Camera, FaceParams
-from reenact.align import offsets
+from reenact.align import neighbours, offsets
 from reenact.lips import Lips
 from reenact.target import Target
 
@@ -22,6 +23,12 @@ _FRONT = 0.008
 """Metres from the middle that count as front teeth."""
 _UPPER, _LOWER = 0.0024, 0.0045
 """Metres below the line of the lips at which upper teeth end and lower ones begin."""
+_RINGS, _ROUND = 3, 400.0
+"""Rings of vertices about the lips that bend with them, and how stiffly they do."""
+_WIDE = (0.004, 0.014)
+"""Openings of the mouth, metres, from which on the lips are made round, and at which they are wholly."""
+_BEHIND = 0.004
+"""Metres by which the mouth's inside is drawn further back, so that it never comes through the chin."""
 _LIDS = (("eyeBlinkLeft", "left"), ("eyeBlinkRight", "right"))
 _MARGINS = {
     "left": ((387, 386, 385), (373, 374, 380)),
@@ -101,11 +108,41 @@ def _closing(head: HeadModel, params: FaceParams, unit: int, side: str) -> Float
     return result
 
 
+def _inside(head: HeadModel) -> Float[Tensor, " V"]:
+    """One on what lies in the mouth."""
+    regions, zero = head.asset.regions, np.zeros(len(head.asset.template))
+    return torch.from_numpy(np.max([regions.get(n, zero) for n in ("inner_mouth", "teeth", "tongue")], axis=0)).float()
+
+
+def _rounding(head: HeadModel) -> tuple[Int[Tensor, " L"], Float[Tensor, "L L"]] | None:
+    """Vertices about the lips, and the matrix that makes how they move smooth: a thin plate over the surface.
+
+    Blendshapes added up at a wide open mouth make a hexagon of it; lips bend round.
+    """
+    asset = head.asset
+    count = len(asset.template)
+    if "lips" not in asset.regions:
+        return None
+    mean = neighbours(asset.faces, count)
+    near = (np.asarray(asset.regions["lips"]) > 0.5).astype(float)
+    for _ in range(_RINGS):
+        near = np.maximum(near, mean @ near > 0)
+    rows = np.flatnonzero(near)
+    bend = sparse.csr_matrix(sparse.identity(count) - mean)[rows][:, rows].toarray()
+    # The outermost rows stay: what lies beyond them moves as it did.
+    inner = (mean @ near)[rows] > 1 - 1e-6
+    bend[~inner] = 0
+    free = np.linalg.inv(np.eye(len(rows)) + _ROUND * bend.T @ bend)
+    free[~inner] = np.eye(len(rows))[~inner]
+    return torch.from_numpy(rows), torch.from_numpy(free).float()
+
+
 class Rig:
     """Poses a target's head so that in the photograph's own pose its features lie on the photograph's.
 
     Attributes:
         photo: the head as the photograph shows it.
+        root: the joint about which the head's pose turns it, metres: x is at R (x₀ − root) + root.
     """
 
     def __init__(self, target: Target, head: HeadModel) -> None:
@@ -120,7 +157,14 @@ class Rig:
             for unit, side in _LIDS
             if unit in names and f"{side}_eyelid" in regions
         ]
+        self.root = head.skeleton(target.params).rest[..., 0, :]
+        self._still = self._unposed(head.mesh(target.params).vertices, target.params)
+        self._round, self._lips = _rounding(head), Lips(head)
+        self._behind = _BEHIND * _inside(head)
         self.photo = self.posed(target.params, target.camera)
+
+    def _unposed(self, vertices: Float[Tensor, "*batch V 3"], params: FaceParams) -> Float[Tensor, "*batch V 3"]:
+        return (vertices - self.root) @ roma.rotvec_to_rotmat(params.pose)
 
     @torch.no_grad()
     def posed(self, params: FaceParams, camera: Camera, extra: Float[Tensor, "*batch V 3"] | None = None) -> Posed:
@@ -133,6 +177,13 @@ class Rig:
             own = self.target.params.expression[unit]
             shut = ((params.expression[..., unit] - own) / (1 - own).clamp(min=0.2)).clamp(0, 1)
             shift = shift * (1 - shut[..., None, None] * lid[:, None]) + shut[..., None, None] * closing
+        if self._round is not None:
+            rows, rounded = self._round
+            moved = self._unposed(mesh.vertices, params)[..., rows, :] - self._still[rows]
+            shift = shift.clone()
+            wide = ((self._lips.gap(params) - _WIDE[0]) / (_WIDE[1] - _WIDE[0])).clamp(0, 1)[..., None, None]
+            shift[..., rows, :] += wide * (rounded @ moved - moved)
         turned = shift @ roma.rotvec_to_rotmat(params.pose).mT
         points = project_with_depth(camera, mesh.vertices + turned)
+        points[..., 2] -= camera.s[..., None] * self._behind
         return Posed(points, mesh, vertex_normals(mesh))

@@ -34,8 +34,10 @@ _LID_SHADE = 0.1  # lids lie deeper than the skin around
 _LEVEL = (-0.7, 0.7)
 """How far the mirrored side's brightness is changed, logarithm."""
 _SKIN = (0.80, 0.62, 0.52)
-_WHITE = (0.22, 1.15)
+_WHITE = (0.1, 1.45)
 """How bright teeth are lit: they follow the brightness of the skin, but less than it varies between people."""
+_IVORY, _TINT = np.array([1.03, 1.0, 0.95]), 0.85
+"""Colour of teeth besides their albedo's, and the power of the skin's tint on them."""
 _FLESH = (0.42, 0.2, 0.19)
 """Least albedo inside of the mouth: what lies behind the cheeks is flesh too."""
 _ABOUT = 0.02
@@ -175,9 +177,9 @@ def _skin_tone(photo: np.ndarray, plain: np.ndarray) -> Float[np.ndarray, "3"]:
 def _teeth_light(tone: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
     """Light for teeth: the photograph's tint, told by how its skin differs from common skin, and lessened: skin differs
     by itself too."""
-    tint = np.sqrt((tone / tone.mean()) / (np.array(_SKIN) / np.mean(_SKIN)))
-    tint = np.clip(tint, (0.98, 0, 0), (2, 2, 1.02))  # pale skin makes no blue teeth
-    return np.clip(_WHITE[0] + _WHITE[1] * tone.mean(), 0.2, 1.1) * tint
+    tint = _IVORY * ((tone / tone.mean()) / (np.array(_SKIN) / np.mean(_SKIN))) ** _TINT
+    tint = np.clip(tint, (0.98, 0, 0), (2, tint[0], 1.02))  # pale skin makes no blue teeth, sallow skin no green ones
+    return np.clip(_WHITE[0] + _WHITE[1] * tone.mean(), 0.2, 1.15) * tint
 
 
 def _near_lips(asset: HeadAsset, layout: UVLayout) -> np.ndarray:

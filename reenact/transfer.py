@@ -25,6 +25,7 @@ _SHIFT = (0.02, 0.04)  # metres, likewise
 _SIZE = 0.1  # most that the head may seem to grow or shrink, logarithm
 _GAZE = 0.6  # rad: how far eyes turn
 _ROOM = 0.2  # least way that is taken to be left from the driver's rest to the most of a unit
+_ALIKE = 0.25  # difference of two faces at rest, in a unit, that limits nothing
 _BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
 
 
@@ -189,7 +190,10 @@ def transfer(
         change = params.expression - rest.expression
         if asset.expression_range == (0.0, 1.0):
             # What is already half a smile has half the way to go: the photograph's and the driver's do not add up.
-            room = (1 - target.expression) / (1 - rest.expression).clamp(min=_ROOM)
+            # Little of a difference between the two is a face's rest, or an error of the fit.
+            apart = target.expression - rest.expression
+            apart = apart.sign() * (apart.abs() - _ALIKE).clamp(min=0)
+            room = 1 - apart / (1 - rest.expression).clamp(min=_ROOM)
             change = torch.where(change > 0, change * room, change)
         expression = target.expression + gains * change
         for unit in (asset.expression_names.index(name) for name in _BLINKS if name in asset.expression_names):
@@ -201,7 +205,8 @@ def transfer(
     if asset.expression_range is not None:
         expression = expression.clamp(*asset.expression_range)
     jaw = torch.cat([jaw[:, :1].clamp(min=0), jaw[:, 1:]], dim=1)  # the mouth does not close further than shut
-    pose, moved = _head_motion(driver, params.pose, rest, target, camera, config)
+    middles = _middle(head, params.shape[0]), _middle(head, target.shape)
+    pose, moved = _head_motion(driver, params.pose, rest, target, camera, config, middles)
     shape, still = target.shape.expand(len(driver), -1), torch.zeros(len(driver), 3)
     result = FaceParams(shape, expression, pose, still, jaw, eyes.clamp(-_GAZE, _GAZE))
     lips = Lips(head)
@@ -225,10 +230,35 @@ def _blink(driver: Tensor, rest: Tensor, own: Tensor, gain: float) -> Tensor:
     return torch.where(closing > 0, own + gain * closing * (1 - own), own * (1 - gain * opening.clamp(0, 1)))
 
 
+@dataclass(frozen=True)
+class _Middle:
+    """Of a face at rest: mean of its vertices from the joint that the head turns about, metres, head space; and their
+    root mean square distance from it."""
+
+    place: Float[Tensor, "3"]
+    size: Float[Tensor, ""]
+
+
+@torch.no_grad()
+def _middle(head: HeadModel, shape: Float[Tensor, " S"]) -> _Middle:
+    still = replace(head.neutral(), shape=shape)
+    vertices = head(still)
+    regions = head.asset.regions
+    face = vertices[torch.from_numpy(np.asarray(regions["face"]) > 0.5)] if "face" in regions else vertices
+    place = face.mean(0)
+    return _Middle(place - head.skeleton(still).rest[0], (face - place).square().sum(1).mean().sqrt())
+
+
 def _head_motion(
-    driver: Track, pose: Tensor, rest: Neutral, target: FaceParams, camera: Camera, config: TransferConfig
+    driver: Track,
+    pose: Tensor,
+    rest: Neutral,
+    target: FaceParams,
+    camera: Camera,
+    config: TransferConfig,
+    middles: tuple[_Middle, _Middle],
 ) -> tuple[Float[Tensor, "T 3"], Camera]:
-    """Pose and camera of every row."""
+    """Pose and camera of every row; `middles` of the driver's face and the target's."""
     count = len(driver)
     own = roma.rotvec_to_rotmat(target.pose)
     if config.head != "driver":
@@ -240,12 +270,18 @@ def _head_motion(
         turned = turned @ roma.rotvec_to_rotmat(rest.pose).T @ own
     follow, reach = 1 - config.damping, config.reach
     turn = roma.rotmat_to_rotvec(turned @ own.T)
-    pose = roma.rotmat_to_rotvec(roma.rotvec_to_rotmat(_soft(follow * turn, reach * _TURN[0], reach * _TURN[1])) @ own)
+    held = roma.rotvec_to_rotmat(_soft(follow * turn, reach * _TURN[0], reach * _TURN[1]))
+    pose = roma.rotmat_to_rotvec(held @ own)
     seen = torch.from_numpy(driver.camera).float()
-    moved = follow * (seen[:, 1:] - rest.camera[1:]) / rest.camera[0]
+    # Shifts count in sizes of the face, and it turns about the driver's pivot: where a fit puts that, and whether it
+    # calls a face large or near, is a guess for each of the two.
+    size = middles[1].size / middles[0].size
+    pivot = own @ (size * middles[0].place - middles[1].place)
+    turned = (held @ pivot - pivot)[:, :2] * pivot.new_tensor([1, -1])
+    moved = size * follow * (seen[:, 1:] - rest.camera[1:]) / rest.camera[0]
     shift = _soft(moved, reach * _SHIFT[0], reach * _SHIFT[1])
     grown = (follow * (seen[:, 0] / rest.camera[0]).log()).clamp(-reach * _SIZE, reach * _SIZE).exp()
-    return pose, Camera(camera.s * grown, camera.t + camera.s * shift)
+    return pose, Camera(camera.s * grown, camera.t + camera.s * (shift + turned))
 
 
 def _nearer(rotation: Tensor, own: Tensor, reach: float) -> Float[Tensor, "3"]:

@@ -118,6 +118,19 @@ def test_a_whole_blink_is_whole_and_open_eyes_stay_the_targets(driver, target, h
     assert float(motion.params.expression[0, column]) == pytest.approx(0.2, abs=1e-5)
 
 
+def test_faces_alike_at_rest_take_changes_whole_and_smiles_do_not_add_up(driver, target, head):
+    params, camera = target
+    smile = unit(head, "mouthSmileRight")
+    expression = driver.expression.copy()
+    expression[:, smile] = np.where(np.arange(FRAMES) % 30 >= 10, 0.6, 0.0)
+    moved = replace(driver, expression=expression)
+    for own, least, most in ((0.2, 0.8, 0.8), (0.7, 0.85, 0.999)):
+        photo = params.expression.clone()
+        photo[smile] = own
+        result = transfer(moved, replace(params, expression=photo), camera, head).params.expression[:, smile]
+        assert least - 1e-3 <= result.max() <= most + 1e-3
+
+
 def test_strength_and_gains(driver, target, head):
     none = transfer(driver, *target, head, TransferConfig(strength=0.0, contact=False))
     torch.testing.assert_close(none.params.expression, target[0].expression.expand(FRAMES, -1))

@@ -1,6 +1,6 @@
 """Self-reenactment: a clip's calmest frame is the target, the clip the driver; the clip itself is the truth.
 
-  python tests/benchmarks/reenact.py [CLIP.mp4 ...] [--frames N] [--weights W] [--sheets DIR]
+  python tests/benchmarks/reenact.py [CLIP.mp4 ...] [--frames N] [--weights W] [--detail D] [--sheets DIR]
 
 Without clips, those of ../shared/data/video with one face (skipped where absent). Printed per clip, and as means: the
 distance of the landmarks that a detector finds on the output from those on the true frames (% of the distance of the
@@ -31,10 +31,11 @@ from model.head import HeadModel
 from model.io.assets import load_head
 from model.raster.cpu import rasterise
 from reenact.lips import Lips
-from reenact.pipeline import Reenactor
+from reenact.pipeline import Reenactor, ViewConfig
 from reenact.remainder import Remainder, remainder_of
 from reenact.target import open_deca, target_of, within
 from reenact.transfer import TransferConfig, neutral_at
+from reenact.wrinkles import Detail
 from tracker.config import TrackConfig
 from tracker.detect import open_detector
 from tracker.image import write_image
@@ -69,6 +70,7 @@ def main() -> int:
     parser.add_argument("clips", nargs="*", type=Path)
     parser.add_argument("--frames", type=int, default=75, help="of each clip")
     parser.add_argument("--weights", default="embedded")
+    parser.add_argument("--detail", choices=("animated", "static", "off"), default="animated", help="wrinkles")
     parser.add_argument("--sheets", type=Path, help="folder for pictures: truth, ours, still, warp")
     options = parser.parse_args()
     clips = options.clips or [FOLDER / f"{name}.mp4" for name in CLIPS if (FOLDER / f"{name}.mp4").is_file()]
@@ -87,7 +89,7 @@ def main() -> int:
         track = track.of_face(0)
         remainder = remainder_of(track, seen[0], head)
         frames = [frames[k] for k in track.frame if k < len(frames)]
-        made, row, speed = _made(frames, track, remainder, head, deca, network)
+        made, row, speed = _made(frames, track, remainder, head, deca, network, options.detail)
         turns = _turns(track, row)
         scores = _judged(frames, made, turns)
         print(
@@ -141,7 +143,7 @@ def _frames(path: Path, count: int) -> list[np.ndarray]:
     return frames
 
 
-def _made(frames, track: Track, remainder: Remainder, head: HeadModel, deca, network):
+def _made(frames, track: Track, remainder: Remainder, head: HeadModel, deca, network, detail: Detail):
     """The clip made in three ways, which frame the target is, and frames drawn per second."""
     params = track.params()
     activity = params.expression.square().sum(1) + params.jaw.square().sum(1) + Lips(head).gap(params).clamp(min=0) * 50
@@ -150,7 +152,7 @@ def _made(frames, track: Track, remainder: Remainder, head: HeadModel, deca, net
     with open_detector(static=True) as detector:
         found = [_first(detector.detect(Frame(k, 0.0, frame))) for k, frame in enumerate(frames)]
     target = target_of(frames[row], _needed(found[row]), head, network)
-    reenactor = Reenactor(target, head, deca, TransferConfig(reach=_REACH))
+    reenactor = Reenactor(target, head, deca, TransferConfig(reach=_REACH), ViewConfig(detail=detail))
     since = remainder.since(np.array([row]))
     started, worked = time.monotonic(), time.process_time()
     ours = list(reenactor.render(track, rest=neutral_at(track, row), remainder=since))
