@@ -20,7 +20,7 @@ class FitConfig:
         identity_weight: weight of the prior that people are near the mean head.
         expression_weight: weight of the prior that faces are at rest.
         network_noise: multiplies the network's measured errors, which are those on rendered faces; larger trusts it
-            less.
+            less. The errors of the pose are taken as they are: a turn looks the same rendered and filmed.
     """
 
     landmarks: bool = True

@@ -112,7 +112,7 @@ class Judged:
         return CodeMeasurement(
             pose=replace(told, face=tensor(np.where(precision > 0, face.clip(low, high), told.face.cpu().numpy()))),
             face=tensor(believed * precision),
-            rotation=tensor(believed * (noise * by_yaw(errors.pose)) ** -2),
+            rotation=tensor(believed * by_yaw(errors.pose) ** -2),
             camera=tensor(believed * (noise * by_yaw(errors.camera)) ** -2),
             landmarks=tensor(left),
         )

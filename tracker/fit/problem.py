@@ -22,6 +22,7 @@ from tracker.fit.rigid import rigid_start
 from tracker.fit.slides import read_slides, slide
 from tracker.fit.solve import Measurement, frame_cost, solve_identity
 from tracker.fit.told import CodeMeasurement, ShapeMeasurement
+from tracker.fit.unit_slides import read_unit_slides, with_slides
 
 JAW_LINE = 17
 CLOSED, OPEN = 1e-3, 3e-3
@@ -80,7 +81,7 @@ class Problem:
 
     Attributes:
         points: the chosen landmarks.
-        rig: at these points; where the jaw line is `moving`, at the 79 × 17 points of its table, then the others.
+        rig: at these points, as the detector sees them move (`tracker.fit.unit_slides`); where the jaw line is `moving`, at the 79 × 17 points of its table, then the others.
         precision: 1/σ of points and pairs, 1/m.
         slides: of the points with the turn of the head (`tracker.fit.slides`); zero where they are not known.
     """
@@ -105,12 +106,15 @@ class Problem:
         points, surface = chosen_points(head, scheme)
         moves = scheme == "mediapipe478"
         slides = read_slides()[points.index] if moves else np.zeros((len(points.index), 2, 2), np.float32)
+        rig = build_rig(head.asset, surface)
+        if moves:
+            rig = with_slides(rig, read_unit_slides(), points.index, head.asset.expression_names)
         precision = 1 / (config.noise * np.concatenate([points.sigma, points.pair_sigma]))
         return Problem(
             head=head,
             config=config,
             points=points,
-            rig=build_rig(head.asset, surface).to(device),
+            rig=rig.to(device),
             moving=scheme == "ibug68",
             prior=face_prior(head.asset, config).to(device),
             precision=torch.from_numpy(precision).float().to(device),
