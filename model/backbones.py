@@ -163,12 +163,13 @@ class KeypointResNet(nn.Module):
             pyramid = interpolate(pyramid, level.shape[-2:]) + lateral(level)
         pyramid = self.mix(pyramid)
         weights = self.maps(pyramid).float().flatten(2).softmax(-1)
-        rows, columns = (_centres(size, weights) for size in pyramid.shape[-2:])
+        rows, columns = (_centres(int(size), weights) for size in pyramid.shape[-2:])  # int: to be traced
         grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).flatten(1)
-        shown = torch.cat([grid.expand(len(images), -1, -1), pyramid.float().flatten(2)], dim=1)
-        at = weights @ shown.transpose(1, 2)  # place, and what the pyramid shows, of every point
-        looks = (at[..., 2:] * self.looks.weight).sum(-1) + self.looks.bias
-        return torch.cat([at[..., :2].flatten(1), looks, levels[3].float().mean((-2, -1))], dim=1)
+        places = weights @ grid.T
+        # The bias inside of the sum, whose weights add up to one: OpenVINO 2026.4 adds it wrongly outside.
+        shown = self.looks.weight @ pyramid.float().flatten(2) + self.looks.bias[:, None]
+        looks = (weights * shown).sum(-1)
+        return torch.cat([places.flatten(1), looks, levels[3].float().mean((-2, -1))], dim=1)
 
 
 def _centres(count: int, like: Tensor) -> Float[Tensor, "N"]:

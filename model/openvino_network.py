@@ -1,4 +1,4 @@
-"""Networks run by OpenVINO, an optional library: ``pip install decatrack[openvino]``."""
+"""Networks run by OpenVINO, on processors."""
 
 from __future__ import annotations
 

@@ -1,18 +1,16 @@
 """Faster encoders give the same codes, and leave the DECA that they are made from as it is."""
 
 import importlib.util
+from typing import Any
 
 import pytest
 import torch
 
 from model.asset import HeadAsset
+from model.backbones import BACKBONES, backbone
 from model.deca import DECA, DECAConfig
-from model.speed import accelerate
-
-openvino = pytest.param(
-    "openvino",
-    marks=pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"),
-)
+from model.openvino_network import OpenVINONetwork
+from model.speed import TorchNetwork, accelerate
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +19,7 @@ def deca(tiny_head: HeadAsset) -> DECA:
     return DECA(tiny_head, DECAConfig("mobilenetv2", 10, 8, 5, 16), 16).eval()
 
 
-@pytest.mark.parametrize("engine", ["torch", openvino])
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.parametrize("half", [False, True])
 def test_same_codes(deca: DECA, engine: str, half: bool) -> None:
     before = {key: value.clone() for key, value in deca.state_dict().items()}
@@ -50,7 +48,27 @@ def test_engines_by_name(deca: DECA) -> None:
         accelerate(deca, "tensorrt")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="OpenVINO is installed")
-def test_openvino_is_named_where_it_is_missing(deca: DECA) -> None:
-    with pytest.raises(ValueError, match=r"not installed; pip install decatrack\[openvino\]"):
+def test_openvino_is_named_where_it_is_missing(deca: DECA, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Any = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
+    assert isinstance(accelerate(deca).coarse_encoder, TorchNetwork)
+    with pytest.raises(ValueError, match="not installed; pip install openvino"):
         accelerate(deca, "openvino")
+
+
+def test_by_itself_openvino_runs_only_what_sees_every_frame(deca: DECA) -> None:
+    fast = accelerate(deca)
+    assert isinstance(fast.coarse_encoder, OpenVINONetwork)
+    assert isinstance(fast.detail_encoder, TorchNetwork)
+
+
+@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"resnet34", "resnet50"}))
+def test_every_backbone_is_translated_rightly(name: str) -> None:
+    """Whole batches of any size: what is wrong in a translation shows in the features themselves."""
+    torch.manual_seed(0)
+    slow = backbone(name).eval()
+    fast = OpenVINONetwork(slow, [torch.zeros(2, 3, 64, 64)], half=False)
+    with torch.no_grad():
+        for batch in (1, 5):
+            images = torch.rand(batch, 3, 64, 64)
+            torch.testing.assert_close(fast(images), slow(images), rtol=1e-4, atol=1e-4 * float(slow(images).std()))

@@ -54,7 +54,7 @@ def test_what_it_says_of_itself(wheel):
     needed = [line for line in about.get_all("Requires-Dist", []) if "extra ==" not in line]
     names = {line.split(";")[0].split(">")[0].split("=")[0].split("<")[0].strip().lower() for line in needed}
     assert {"torch", "numpy", "mediapipe", "av", "safetensors"} <= names
-    assert not names & {"ray", "anny", "mkdocs-material", "pytest", "openvino"}
+    assert not names & {"ray", "anny", "mkdocs-material", "pytest"}
     scripts = wheel.read(f"{info}/entry_points.txt").decode()
     for script in ("track = tracker.cli:main", "reenact = reenact.cli:main", "decatrack = tracker.commands:main"):
         assert script in scripts
