@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ from tracker.chunks import Chunk, Spent, look
 from tracker.config import TrackConfig
 from tracker.encode import Crops, Encoder, Pending
 from tracker.finish import finish_track
-from tracker.fit import FaceFit, Spread, Work
+from tracker.fit import Spread, Work
 from tracker.inputs import Job
-from tracker.merge import Merger
+from tracker.merge import Gathered, Merger
 from tracker.network import NetworkFacts, open_network
 from tracker.observation import FaceCodes
 from tracker.pipeline import detector_of, load_model, only_ibug68
 from tracker.storage import local_copy
+from tracker.threads import give_back
 from tracker.track import load_track
 from tracker.video import open_video
 from tracker.work import Outcome, Survey
@@ -152,18 +154,10 @@ def finish(
             notes: list[str] = []
             outcome = todo.track
             if outcome is None:
-                merger = Merger(todo.source.size)
-                missing = []
-                for chunk in todo.chunks:
-                    seen = todo.store.load(chunk.number)
-                    if seen is None:
-                        missing.append(chunk)
-                    elif not missing:
-                        merger.push(seen)
-                if missing:
-                    return Missing(missing)
-                eyes = kit.eyes(encoders, 0)
-                gathered = merger.finish(eyes, config.faces if isinstance(config.faces, int) else None)
+                most = config.faces if isinstance(config.faces, int) else None
+                gathered = _gathered(todo, kit.eyes(encoders, 0), most)
+                if isinstance(gathered, Missing):
+                    return gathered
                 if not gathered.faces:
                     todo.store.discard()
                     return Outcome.failed(job, ValueError(f"{job.name}: no face was found in {gathered.frames} frames"))
@@ -187,8 +181,21 @@ def finish(
             return Outcome.failed(job, error)
 
 
-def fit_rows(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
-    """Fit some parts of a face."""
+def _gathered(todo: Survey, eyes: RemoteEyes | None, most: int | None) -> Gathered | Missing:
+    """What the store has of a video, as `Merger.finish` gives it."""
+    merger = Merger(todo.source.size)
+    missing = []
+    for chunk in todo.chunks:
+        seen = todo.store.load(chunk.number)
+        if seen is None:
+            missing.append(chunk)
+        elif not missing:
+            merger.push(seen)
+    return Missing(missing) if missing else merger.finish(eyes, most)
+
+
+def fit_rows(work: Work, parts: Sequence[np.ndarray]) -> list[Any]:
+    """Some parts of the work on a face."""
     with _quietly():
         return [work(part) for part in parts]
 
@@ -196,11 +203,11 @@ def fit_rows(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
 def _shared_out(processors: int, retries: int) -> Spread:
     """A fit on all processors: this task does its share, and waits for the others' as `_Answer` does."""
 
-    def spread(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
+    def spread(work: Work, parts: Sequence[np.ndarray]) -> list[Any]:
         fit = ray.remote(fit_rows).options(num_cpus=TASK_CPUS, max_retries=retries)
         shared = ray.put(work)
-        size = -(-len(parts) // (_SHARES * processors))
-        groups = [parts[start : start + size] for start in range(0, len(parts), size)]
+        borders = np.linspace(0, len(parts), _SHARES * processors + 1).round().astype(int)
+        groups = [parts[start:stop] for start, stop in pairwise(borders) if start < stop]
         theirs = {n: fit.remote(shared, group).future() for n, group in enumerate(groups) if n % processors}
         mine = {n: fit_rows(work, group) for n, group in enumerate(groups) if not n % processors}
         return [found for n in range(len(groups)) for found in (theirs[n].result() if n in theirs else mine[n])]
@@ -217,6 +224,8 @@ class EncoderProcess:
         network = open_network(config.weights, load_model(config))
         assert network is not None
         self._encoder = Encoder(network.deca)
+        del network
+        give_back()
 
     def where(self) -> str:
         """The machine it runs on."""
@@ -297,11 +306,14 @@ def _node() -> str:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """One thread for what follows, and none of MediaPipe's remarks."""
+    """One thread for what follows, and none of MediaPipe's remarks; memory that it leaves free goes back."""
     os.environ.setdefault("GLOG_minloglevel", "3")
     torch.set_num_threads(1)
-    with threadpool_limits(1, user_api="blas"):
-        yield
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        give_back()
 
 
 def _unpacked(settings: TrackConfig, name: str, files: Mapping[str, bytes]) -> Path:

@@ -95,12 +95,20 @@ def tracking(options: argparse.Namespace, workers: int, short: str, folder: str)
         serve(lambda clip, out: frames([Job(clip, out, None)]))
 
 
-def runner(options: argparse.Namespace, workers: int, short: Path, folder: Path, *, cores: int | None = None) -> Runner:
+def runner(
+    options: argparse.Namespace,
+    workers: int,
+    short: Path,
+    folder: Path,
+    *,
+    cores: int | None = None,
+    watched: bool = False,
+) -> Runner:
     """A process that tracks by so many workers (0: by itself), warm; with so many of the processors."""
     here = sorted(os.sched_getaffinity(0))
     folder = folder / f"warm-{workers}-{cores}"
     folder.mkdir(exist_ok=True)
-    return Runner(command(options, "speed", workers, short, folder), cores and set(here[:cores]))
+    return Runner(command(options, "speed", workers, short, folder), cores and set(here[:cores]), watched=watched)
 
 
 def speed(options: argparse.Namespace, folder: Path, clip: Path, short: Path) -> tuple[bool, dict[int, Run]]:
@@ -125,7 +133,7 @@ def speed(options: argparse.Namespace, folder: Path, clip: Path, short: Path) ->
             print(
                 f"  {name:13s} {best[name].rate:6.1f} frames/s at best, net of {process.start:.1f} s to start;", end=""
             )
-            print(f" {process.peak:.0f} MB; {best[name].used / best[name].seconds:.2f} processors")
+            print(f" {best[name].used / best[name].seconds:.2f} processors")
     same = len({(folder / f"by {name}.npz").read_bytes() for name in ways}) == 1
     print(f"  the four files are {'the same, byte for byte: pass' if same else 'NOT THE SAME: FAIL'}")
     two, gains = best["--workers 2"].rate, {}
@@ -196,7 +204,7 @@ def memory(options: argparse.Namespace, folder: Path, source: Path, short: Path)
     for minutes in options.minutes:
         clip = folder / f"{minutes}.mp4"
         repeated(source, clip, int(minutes * 60 * 25), (SIDE, SIDE))
-        with runner(options, 2, short, folder) as process:
+        with runner(options, 2, short, folder, watched=True) as process:
             run = process.track(clip, folder / "long.npz")
         clip.unlink()
         peaks.append(process.peak)
