@@ -136,6 +136,7 @@ def look_at(job: Job, todo: Survey, chunk: Chunk, kit: Kit, encoders: Sequence[t
             todo.store.save(chunk.number, seen)
         except (ValueError, OSError) as error:
             return Outcome.failed(job, error)
+        give_back()
         return Receipt(len(seen.frame), len(seen.points), seen.spent, _node(), os.getpid())
 
 
@@ -161,6 +162,7 @@ def finish(
                 if not gathered.faces:
                     todo.store.discard()
                     return Outcome.failed(job, ValueError(f"{job.name}: no face was found in {gathered.frames} frames"))
+                give_back()
                 track = finish_track(
                     todo.source,
                     gathered,
@@ -306,14 +308,11 @@ def _node() -> str:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """One thread for what follows, and none of MediaPipe's remarks; memory that it leaves free goes back."""
+    """One thread for what follows, and none of MediaPipe's remarks."""
     os.environ.setdefault("GLOG_minloglevel", "3")
     torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        give_back()
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def _unpacked(settings: TrackConfig, name: str, files: Mapping[str, bytes]) -> Path:

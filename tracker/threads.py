@@ -4,7 +4,6 @@ on the machine's cores; and memory it no longer needs."""
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +31,6 @@ def give_back() -> None:
     """Give memory that is free back to the machine. glibc keeps what its threads freed, for each of them apart; of a
     process that waits for its next piece of work this can be half.
     """
-    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
