@@ -6,6 +6,7 @@ What a chunk shows goes to the store beside the result; answers hold figures onl
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import tempfile
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from model.io.assets import load_head
 from tracker import work
 from tracker.chunks import Chunk, Spent, look
 from tracker.config import TrackConfig
+from tracker.detect import Detector
 from tracker.encode import Crops, Encoder, Pending
 from tracker.finish import finish_track
 from tracker.fit import Spread, Work
@@ -127,17 +130,20 @@ def look_at(job: Job, todo: Survey, chunk: Chunk, kit: Kit, encoders: Sequence[t
             eyes = kit.eyes(encoders, chunk.number)
             device = "cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu"
             as_ibug68 = only_ibug68(config, load_head(config.head))
-            with (
-                local_copy(job.video) as path,
-                open_video(path) as video,
-                detector_of(config, device=device) as detector,
-            ):
+            detector = _detector(config, device)
+            with local_copy(job.video) as path, open_video(path) as video:
                 seen = look(video, todo.index, chunk, detector, eyes, as_ibug68=as_ibug68)
             todo.store.save(chunk.number, seen)
         except (ValueError, OSError) as error:
             return Outcome.failed(job, error)
         give_back()
         return Receipt(len(seen.frame), len(seen.points), seen.spent, _node(), os.getpid())
+
+
+@cache
+def _detector(config: TrackConfig, device: str) -> Detector:
+    """The detector of this process. Made anew for every chunk, it would leave some of its memory behind each time."""
+    return detector_of(config, device=device)
 
 
 def finish(
@@ -227,6 +233,7 @@ class EncoderProcess:
         assert network is not None
         self._encoder = Encoder(network.deca)
         del network
+        gc.collect()  # what it was made of
         give_back()
 
     def where(self) -> str:
@@ -239,7 +246,10 @@ class EncoderProcess:
 
     def detail(self, images: UInt8[np.ndarray, "B S S 3"]) -> np.ndarray:
         """As `Encoder.detail`."""
-        return self._encoder.detail(images)
+        try:
+            return self._encoder.detail(images)
+        finally:
+            give_back()
 
 
 class RemoteEyes:

@@ -17,12 +17,14 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Run:
-    """One clip: frames, seconds on the clock, processor seconds, and processors that were busy with something else."""
+    """One clip: frames, seconds on the clock, processor seconds, processors that were busy with something else, and
+    processors that Ray's own processes and the driver kept busy (part of `used`)."""
 
     frames: int
     seconds: float
     used: float
     others: float
+    agents: float
 
     @property
     def rate(self) -> float:
@@ -61,11 +63,13 @@ class Runner:
     def track(self, clip: Path, out: Path) -> Run:
         """Track a clip."""
         mine, all_of_them = used_by(self._process.pid), busy()
+        agents = used_by(self._process.pid, besides=b"ray::")
         assert self._process.stdin is not None
         print(json.dumps([str(clip), str(out)]), file=self._process.stdin, flush=True)
         found = self._answer()
         mine, all_of_them = used_by(self._process.pid) - mine, busy() - all_of_them
-        return Run(found["frames"], found["seconds"], mine, max(0.0, all_of_them - mine) / found["seconds"])
+        agents, seconds = used_by(self._process.pid, besides=b"ray::") - agents, found["seconds"]
+        return Run(found["frames"], seconds, mine, max(0.0, all_of_them - mine) / seconds, agents / seconds)
 
     def __enter__(self) -> Runner:
         return self
@@ -132,11 +136,13 @@ def memory_of(root: int) -> float:
     return total / 1024
 
 
-def used_by(root: int) -> float:
-    """Processor seconds of a family, with those of its dead."""
+def used_by(root: int, besides: bytes | None = None) -> float:
+    """Processor seconds of a family, with those of its dead; without processes whose title begins with `besides`."""
     total = 0
     for pid in family(root):
         try:
+            if besides and Path(f"/proc/{pid}/cmdline").read_bytes().startswith(besides):
+                continue
             total += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15]))
         except (OSError, IndexError):
             continue
