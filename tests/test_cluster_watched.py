@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -39,8 +40,11 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Iterator[tuple[int, int]]:
-    """A cluster's head with a dashboard, as `ray start --head` makes it; ports of dashboard and metrics."""
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
+    """A cluster's head with a dashboard, as `ray start --head` makes it, with a token of its own that all who talk to
+    it must have; ports of dashboard and metrics."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     dashboard, metrics = free_port(), free_port()
     settings = {
         "RAY_metrics_report_interval_ms": "1000",
@@ -66,7 +70,7 @@ def head(tmp_path: Path) -> Iterator[tuple[int, int]]:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody answers there. The dashboard may want a token for more, which `ray job submit` has."""
+    """Whether somebody answers there. The dashboard wants a token for more, which `ray job submit` has."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/version", timeout=10):
             return True
@@ -101,7 +105,7 @@ def test_a_job_is_handed_in_and_watched(head: tuple[int, int], tmp_path: Path) -
     (tmp_path / "c.yaml").write_text("chunk: 30\ncluster: {ship: false}\n")
     weights = fresh_weights(tmp_path / "w.safetensors")
     work = [sys.executable, "-m", "tracker.cli", str(clip), "--out", str(out), "--ray-address", "auto"]
-    work += ["--config", str(tmp_path / "c.yaml"), "--weights", str(weights), "--no-fit"]
+    work += ["--config", str(tmp_path / "c.yaml"), "--weights", str(weights), "--no-fit", "--faces", "2"]
     environment = json.dumps({"env_vars": {"PYTHONPATH": str(ROOT)}})
     submit = ["job", "submit", "--address", f"http://127.0.0.1:{dashboard}", "--runtime-env-json", environment]
     log, seen = tmp_path / "job.txt", {}
@@ -118,7 +122,7 @@ def test_a_job_is_handed_in_and_watched(head: tuple[int, int], tmp_path: Path) -
         job.kill()
         job.wait()
     assert job.returncode == 0, log.read_text()
-    assert "succeeded" in log.read_text() and f"{FRAMES} frames" in log.read_text()
-    assert len(load_track(out).frame) == FRAMES
-    assert 0 < seen["ray_decatrack_frames_total"] <= FRAMES, seen
+    assert "succeeded" in log.read_text()
+    assert int(load_track(out).frame.max()) == FRAMES - 1
+    assert 0 < seen.get("ray_decatrack_frames_total", 0.0) <= FRAMES, seen
     assert seen["ray_decatrack_queue"] > 0 and seen["ray_decatrack_stage_seconds_count"] >= 4, seen
