@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from moving import FRAMES, write_clip
+from processes import descendants
 from test_cli import fresh_weights
 
 from tracker.cli import main as track
@@ -102,21 +103,10 @@ def test_many_processes_give_what_one_gives(
     assert result.detail is not None and result.detail.any() and nothing_left(tmp_path)
 
 
-def descendants(raylets: list[int], title: bytes) -> list[int]:
-    """Processes of a title that come from these."""
-    parents, names = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                names[int(entry.name)] = (entry / "cmdline").read_bytes()
-                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (OSError, IndexError):
-                continue  # it has ended meanwhile
-    return [pid for pid, name in names.items() if name.startswith(title) and parents[pid] in raylets]
-
-
-def raylets(nodes) -> list[int]:
-    return [node.all_processes["raylet"][0].process.pid for node in nodes]
+def working(nodes, title: bytes) -> list[int]:
+    """Ray's processes of a title on these machines."""
+    raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
+    return [process.pid for process in descendants(raylets) if process.title.startswith(title)]
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -144,11 +134,11 @@ def test_a_killed_worker_loses_nothing(
 
     def kill() -> None:
         wait_for(lambda: chunks_there(out))
-        wait_for(lambda: descendants(raylets(cluster.worker_nodes), b"ray::look_at"))
-        killed.append(descendants(raylets(cluster.worker_nodes), b"ray::look_at")[0])
+        wait_for(lambda: working(cluster.worker_nodes, b"ray::look_at"))
+        killed.append(working(cluster.worker_nodes, b"ray::look_at")[0])
         os.kill(killed[0], signal.SIGKILL)
-        wait_for(lambda: descendants(raylets(cluster.worker_nodes), b"ray::EncoderProcess"))
-        killed.append(descendants(raylets(cluster.worker_nodes), b"ray::EncoderProcess")[0])
+        wait_for(lambda: working(cluster.worker_nodes, b"ray::EncoderProcess"))
+        killed.append(working(cluster.worker_nodes, b"ray::EncoderProcess")[0])
         os.kill(killed[1], signal.SIGKILL)
 
     thread = meanwhile(kill)
@@ -173,8 +163,8 @@ def test_a_machine_leaves_and_another_comes(
     process = started([str(clip), "--out", str(out), "--ray-address", cluster.address, *options], log)
     try:
         wait_for(lambda: chunks_there(out) or process.poll() is not None)
-        working = [n for n in cluster.worker_nodes if descendants(raylets([n]), b"ray::look_at")]
-        cluster.remove_node(next(iter(working or cluster.worker_nodes)), allow_graceful=False)
+        busy = [node for node in cluster.worker_nodes if working([node], b"ray::look_at")]
+        cluster.remove_node(next(iter(busy or cluster.worker_nodes)), allow_graceful=False)
         cluster.add_node(num_cpus=2)
         assert process.poll() is None, log.read_text()
         assert process.wait(LIMIT) == 0, log.read_text()

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import descendants
 from shards_of_colour import write_config, write_shards
 
 from training.checkpoint import load_state
@@ -37,21 +38,8 @@ def command(tiny_head, tmp_path) -> list[str]:
 
 def workers(driver: int) -> list[int]:
     """Ray's training processes among those that come from a process."""
-    parents, names = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                names[int(entry.name)] = (entry / "cmdline").read_bytes()
-                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (OSError, IndexError):
-                continue  # it has ended meanwhile
-
-    def ours(pid: int) -> bool:
-        while pid in parents and pid != driver:
-            pid = parents[pid]
-        return pid == driver
-
-    return [pid for pid, name in names.items() if name.startswith(b"ray::") and b"TrainWorker" in name and ours(pid)]
+    ours = descendants([driver])
+    return [process.pid for process in ours if process.title.startswith(b"ray::") and b"TrainWorker" in process.title]
 
 
 def wait_for(condition, process: subprocess.Popen) -> None:

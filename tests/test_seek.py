@@ -67,8 +67,8 @@ def test_a_stretch_is_a_part_of_the_whole(tmp_path: Path, name: str) -> None:
 def test_only_what_is_near_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.mp4")
     index = read_index(path)
-    shown, real = [], tracker.seek.as_shown
-    monkeypatch.setattr(tracker.seek, "as_shown", lambda picture, size: shown.append(size) or real(picture, size))
+    shown, real = [], tracker.seek.Shown.__call__
+    monkeypatch.setattr(tracker.seek.Shown, "__call__", lambda self, picture: shown.append(1) or real(self, picture))
     with open_video(path) as video:
         stamps = video.frames, index.keys_before(40)
         frames = tracker.seek.SeekingDecoder(path, video.fps, video.size, index).run(40)

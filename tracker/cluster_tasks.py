@@ -6,6 +6,7 @@ What a chunk shows goes to the store beside the result; answers hold figures onl
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import tempfile
@@ -13,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +30,17 @@ from model.io.assets import load_head
 from tracker import work
 from tracker.chunks import Chunk, Spent, look
 from tracker.config import TrackConfig
+from tracker.detect import Detector
 from tracker.encode import Crops, Encoder, Pending
 from tracker.finish import finish_track
-from tracker.fit import FaceFit, Spread, Work
+from tracker.fit import Spread, Work
 from tracker.inputs import Job
-from tracker.merge import Merger
+from tracker.merge import Gathered, Merger
 from tracker.network import NetworkFacts, open_network
 from tracker.observation import FaceCodes
 from tracker.pipeline import detector_of, load_model, only_ibug68
 from tracker.storage import local_copy
+from tracker.threads import give_back
 from tracker.track import load_track
 from tracker.video import open_video
 from tracker.work import Outcome, Survey
@@ -125,16 +130,20 @@ def look_at(job: Job, todo: Survey, chunk: Chunk, kit: Kit, encoders: Sequence[t
             eyes = kit.eyes(encoders, chunk.number)
             device = "cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu"
             as_ibug68 = only_ibug68(config, load_head(config.head))
-            with (
-                local_copy(job.video) as path,
-                open_video(path) as video,
-                detector_of(config, device=device) as detector,
-            ):
+            detector = _detector(config, device)
+            with local_copy(job.video) as path, open_video(path) as video:
                 seen = look(video, todo.index, chunk, detector, eyes, as_ibug68=as_ibug68)
             todo.store.save(chunk.number, seen)
         except (ValueError, OSError) as error:
             return Outcome.failed(job, error)
+        give_back()
         return Receipt(len(seen.frame), len(seen.points), seen.spent, _node(), os.getpid())
+
+
+@cache
+def _detector(config: TrackConfig, device: str) -> Detector:
+    """The detector of this process. Made anew for every chunk, it would leave some of its memory behind each time."""
+    return detector_of(config, device=device)
 
 
 def finish(
@@ -152,21 +161,14 @@ def finish(
             notes: list[str] = []
             outcome = todo.track
             if outcome is None:
-                merger = Merger(todo.source.size)
-                missing = []
-                for chunk in todo.chunks:
-                    seen = todo.store.load(chunk.number)
-                    if seen is None:
-                        missing.append(chunk)
-                    elif not missing:
-                        merger.push(seen)
-                if missing:
-                    return Missing(missing)
-                eyes = kit.eyes(encoders, 0)
-                gathered = merger.finish(eyes, config.faces if isinstance(config.faces, int) else None)
+                most = config.faces if isinstance(config.faces, int) else None
+                gathered = _gathered(todo, kit.eyes(encoders, 0), most)
+                if isinstance(gathered, Missing):
+                    return gathered
                 if not gathered.faces:
                     todo.store.discard()
                     return Outcome.failed(job, ValueError(f"{job.name}: no face was found in {gathered.frames} frames"))
+                give_back()
                 track = finish_track(
                     todo.source,
                     gathered,
@@ -187,8 +189,21 @@ def finish(
             return Outcome.failed(job, error)
 
 
-def fit_rows(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
-    """Fit some parts of a face."""
+def _gathered(todo: Survey, eyes: RemoteEyes | None, most: int | None) -> Gathered | Missing:
+    """What the store has of a video, as `Merger.finish` gives it."""
+    merger = Merger(todo.source.size)
+    missing = []
+    for chunk in todo.chunks:
+        seen = todo.store.load(chunk.number)
+        if seen is None:
+            missing.append(chunk)
+        elif not missing:
+            merger.push(seen)
+    return Missing(missing) if missing else merger.finish(eyes, most)
+
+
+def fit_rows(work: Work, parts: Sequence[np.ndarray]) -> list[Any]:
+    """Some parts of the work on a face."""
     with _quietly():
         return [work(part) for part in parts]
 
@@ -196,11 +211,11 @@ def fit_rows(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
 def _shared_out(processors: int, retries: int) -> Spread:
     """A fit on all processors: this task does its share, and waits for the others' as `_Answer` does."""
 
-    def spread(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
+    def spread(work: Work, parts: Sequence[np.ndarray]) -> list[Any]:
         fit = ray.remote(fit_rows).options(num_cpus=TASK_CPUS, max_retries=retries)
         shared = ray.put(work)
-        size = -(-len(parts) // (_SHARES * processors))
-        groups = [parts[start : start + size] for start in range(0, len(parts), size)]
+        borders = np.linspace(0, len(parts), _SHARES * processors + 1).round().astype(int)
+        groups = [parts[start:stop] for start, stop in pairwise(borders) if start < stop]
         theirs = {n: fit.remote(shared, group).future() for n, group in enumerate(groups) if n % processors}
         mine = {n: fit_rows(work, group) for n, group in enumerate(groups) if not n % processors}
         return [found for n in range(len(groups)) for found in (theirs[n].result() if n in theirs else mine[n])]
@@ -217,6 +232,9 @@ class EncoderProcess:
         network = open_network(config.weights, load_model(config))
         assert network is not None
         self._encoder = Encoder(network.deca)
+        del network
+        gc.collect()  # what it was made of
+        give_back()
 
     def where(self) -> str:
         """The machine it runs on."""
@@ -228,7 +246,10 @@ class EncoderProcess:
 
     def detail(self, images: UInt8[np.ndarray, "B S S 3"]) -> np.ndarray:
         """As `Encoder.detail`."""
-        return self._encoder.detail(images)
+        try:
+            return self._encoder.detail(images)
+        finally:
+            give_back()
 
 
 class RemoteEyes:

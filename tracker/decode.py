@@ -1,4 +1,4 @@
-"""Frames out of a file: the two decoders, and the thread that runs one ahead of its consumer. See `tracker.video`."""
+"""Frames out of a file: the decoder, and the thread that runs it ahead of its consumer. See `tracker.video`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import av.container
 import av.error
 import av.stream
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
 from tracker.image import resize
@@ -77,25 +78,42 @@ def decoded(container, stream, errors: list[str]) -> Iterator[av.VideoFrame]:
             return
 
 
-def as_shown(picture: av.VideoFrame, size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
-    """RGB, turned upright, with square pixels; of that width and height."""
-    image = picture.to_ndarray(format="rgb24")
-    turns = round(picture.rotation / 90) % 4  # counter-clockwise
-    image = np.rot90(image, turns) if turns else image
-    if (image.shape[1], image.shape[0]) != size:  # pixels not square, or the size changes on the way
-        image = resize(np.ascontiguousarray(image), size)
-    return np.ascontiguousarray(image)
+class Shown:
+    """Decoded pictures as they are shown: RGB, upright, with square pixels, of one size.
+
+    The tables that turn colours are made once for all pictures; made for each, they would cost a third of all decoding.
+    Not to be shared by threads.
+
+    Args:
+        size: width, height, px.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._colours = VideoReformatter()
+
+    def __call__(self, picture: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+        """One picture."""
+        image = self._colours.reformat(picture, format="rgb24", threads=1).to_ndarray()
+        turns = round(picture.rotation / 90) % 4  # counter-clockwise
+        image = np.rot90(image, turns) if turns else image
+        if (image.shape[1], image.shape[0]) != self._size:  # pixels not square, or the size changes on the way
+            image = resize(np.ascontiguousarray(image), self._size)
+        return np.ascontiguousarray(image)
 
 
 class PyAVDecoder:
-    """Decoding by PyAV: always right, as far as ffmpeg is."""
+    """Decoding by PyAV from the start of a file.
 
-    name = "pyav"
+    Args:
+        threads: 0 is one per core.
+    """
 
-    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+    def __init__(self, path: Path, fps: float, size: tuple[int, int], threads: int = 0) -> None:
         self._path = path
         self._fps = fps
         self._size = size
+        self._threads = threads
         self.problem: str | None = None
 
     def run(self, skip: int = 0) -> Iterator[Frame]:
@@ -103,55 +121,16 @@ class PyAVDecoder:
         errors: list[str] = []
         with open_container(self._path) as container:
             stream = picture_streams(container)[0]
-            stream.codec_context.thread_count = 0
-            last = -1.0
+            stream.codec_context.thread_count = self._threads
+            shown, last = Shown(self._size), -1.0
             for index, picture in enumerate(decoded(container, stream, errors)):
                 time = picture.time
                 if time is None or time <= last:  # no stamp or a broken one: the average rate must do
                     time = last + 1.0 / self._fps if index else 0.0
                 last = float(time)
                 if index >= skip:
-                    yield Frame(index, last, as_shown(picture, self._size))
+                    yield Frame(index, last, shown(picture))
         self.problem = errors[0] if errors else None
-
-
-class DecordDecoder:
-    """Decoding by decord, where it can be trusted: see the top of this file."""
-
-    name = "decord"
-
-    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
-        self._path = path
-        self._fps = fps
-        self._size = size
-        self.problem: str | None = None
-
-    def run(self, skip: int = 0) -> Iterator[Frame]:
-        """Frames up to its first error, which becomes `problem`; so does being absent or the wrong tool."""
-        assert skip == 0, "decord comes first"
-        self.problem = "not decoded"
-        try:
-            import decord
-        except ImportError:
-            return
-        decord.logging.set_level(decord.logging.QUIET)
-        try:
-            reader = decord.VideoReader(str(self._path), num_threads=1)
-            count = len(reader)
-            times = reader.get_frame_timestamp(list(range(count)))[:, 0].astype(float)  # float32: good for a check only
-        except Exception:  # decord raises its own errors, and plain RuntimeErrors and IndexErrors
-            return
-        if count == 0 or np.abs(times * self._fps - np.arange(count)).max() > 0.05:
-            return  # the rate varies
-        for index in range(count):
-            try:
-                image = reader.next().asnumpy()
-            except (decord.DECORDError, StopIteration):
-                return
-            if (image.shape[1], image.shape[0]) != self._size:
-                return
-            yield Frame(index, index / self._fps, image)
-        self.problem = None
 
 
 class Prefetch(Generic[Item]):

@@ -292,9 +292,19 @@ def with_detail(
 ) -> FaceCodes:
     """The codes with the detail codes of some rows, of which these are the crops."""
     detail, detailed = codes.detail.copy(), codes.detailed.copy()
+    waiting: deque[tuple[np.ndarray, Pending[np.ndarray]]] = deque()
+
+    def take() -> None:
+        some, pending = waiting.popleft()
+        detail[some], detailed[some] = pending.result(), True
+
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
-        detail[rows[part]], detailed[rows[part]] = eyes.detail(images[part]).result(), True
+        waiting.append((rows[part], eyes.detail(images[part])))
+        if len(waiting) > AHEAD:
+            take()
+    while waiting:
+        take()
     return replace(codes, detail=detail, detailed=detailed)
 
 

@@ -15,7 +15,7 @@ from model.head import HeadModel
 from model.landmarks import HeadLandmarks
 from model.params import Camera, FaceParams
 from tracker.config import TrackConfig
-from tracker.fit import FaceFit, NetworkEstimate, Spread, fit_face
+from tracker.fit import FaceFit, NetworkEstimate, Spread, fit_face, in_turn, parts_of, side_by_side
 from tracker.merge import Gathered
 from tracker.network import NetworkFacts, overall
 from tracker.observation import Observations
@@ -82,12 +82,13 @@ def finish_track(
         if network is not None and seen.codes is not None and face.found is not None:
             estimate = NetworkEstimate(seen.codes.at(face.found), network.errors, network.resolution)
         fits.append(fit_face(face, head, config.fit, estimate, spread=spread))
+        del estimate  # a copy of all that the network said
         if config.fit.landmarks and fits[-1].appearance is None and network is not None:
             share = f"{100 * (1 - fits[-1].believed):.0f} %"
             note(f"face {number}: the network disagrees with the landmarks in {share} of the frames; fitted without it")
     report("smooth", 0, 1)
-    with single_threaded():
-        return _smoothed(source, seen.faces, fits, head, config, raw)
+    with single_threaded() as threads:
+        return _smoothed(source, seen.faces, fits, head, config, raw, spread or side_by_side(threads))
 
 
 def _smoothed(
@@ -97,10 +98,11 @@ def _smoothed(
     head: HeadModel,
     config: TrackConfig,
     raw: Raw | None,
+    spread: Spread,
 ) -> Track:
     track = _assembled(source, head, faces, fits)
     if raw is not None:
-        raw(with_landmarks(track, head))
+        raw(with_landmarks(track, head, spread))
     looks = overall([fit.appearance for fit in fits], [len(face.frame) for face in faces])
     if looks is not None:
         track = replace(track, light=looks.light)
@@ -108,7 +110,7 @@ def _smoothed(
     track = smooth_track(track, config.smooth, pivot=head.skeleton.template[0].cpu().double().numpy(), anchor=anchor)
     if looks is not None:  # constant: nothing to smooth
         track = replace(track, albedo=looks.albedo, detail=looks.detail)
-    return with_landmarks(track, head)
+    return with_landmarks(track, head, spread)
 
 
 def _assembled(source: Source, head: HeadModel, faces: list[Observations], fits: list[FaceFit]) -> Track:
@@ -162,17 +164,23 @@ def neutral(head: HeadModel) -> FaceParams:
     return FaceParams(*(head.template.new_zeros(size) for size in sizes))
 
 
-def with_landmarks(track: Track, head: HeadModel) -> Track:
-    """The track with the landmarks of its posed heads, in the full frame, and the boxes around them."""
+def with_landmarks(track: Track, head: HeadModel, spread: Spread = in_turn) -> Track:
+    """The track with the landmarks of its posed heads, in the full frame, and the boxes around them.
+
+    Args:
+        spread: does the work on parts of the rows.
+    """
     marks = HeadLandmarks(head)
     device = head.template.device
-    landmarks = np.zeros((len(track), 68, 2), np.float32)
-    with torch.no_grad():
-        for start in range(0, len(track), _ROWS):
-            rows = slice(start, start + _ROWS)
-            params, camera = track.params(rows), track.cameras(rows)
-            params = FaceParams(*(getattr(params, name).to(device) for name in params.__dataclass_fields__))
-            camera = Camera(camera.s.to(device), camera.t.to(device))
-            landmarks[rows] = project(camera, marks.ibug68(params)).cpu().numpy()
+    moving = replace(track, light=None, albedo=None, detail=None)  # what landmarks depend on
+
+    def posed(rows: np.ndarray) -> np.ndarray:
+        params, camera = moving.params(rows), moving.cameras(rows)
+        params = FaceParams(*(getattr(params, name).to(device) for name in params.__dataclass_fields__))
+        camera = Camera(camera.s.to(device), camera.t.to(device))
+        with torch.no_grad():
+            return project(camera, marks.ibug68(params)).cpu().numpy()
+
+    landmarks = np.concatenate([np.zeros((0, 68, 2), np.float32), *spread(posed, parts_of(len(track), _ROWS))])
     box = np.concatenate([landmarks.min(1), landmarks.max(1)], axis=1)
     return replace(track, landmarks=landmarks, box=box)

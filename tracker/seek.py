@@ -15,7 +15,7 @@ import av.error
 import numpy as np
 from jaxtyping import Int
 
-from tracker.decode import PyAVDecoder, as_shown, decoded, open_container, picture_streams
+from tracker.decode import PyAVDecoder, Shown, decoded, open_container, picture_streams
 from tracker.observation import Frame
 
 _THREADS = 2
@@ -81,8 +81,6 @@ def read_index(path: Path) -> Index:
 class SeekingDecoder:
     """Decoding by PyAV from any frame on, starting at the key frame before it."""
 
-    name = "pyav"
-
     def __init__(self, path: Path, fps: float, size: tuple[int, int], index: Index) -> None:
         self._path, self._fps, self._size, self._index = path, fps, size, index
         self.problem: str | None = None
@@ -91,7 +89,7 @@ class SeekingDecoder:
         """Frames from the `skip`-th on."""
         index = self._index
         if not skip or not len(index.stamps):
-            plain = PyAVDecoder(self._path, self._fps, self._size)
+            plain = PyAVDecoder(self._path, self._fps, self._size, _THREADS)
             yield from plain.run(skip)
             self.problem = plain.problem
             return
@@ -99,7 +97,7 @@ class SeekingDecoder:
             return
         for key in (*index.keys_before(skip), None):
             errors: list[str] = []
-            first = True
+            first, shown = True, Shown(self._size)
             with open_container(self._path) as container:
                 stream = picture_streams(container)[0]
                 stream.codec_context.thread_count = _THREADS
@@ -117,7 +115,7 @@ class SeekingDecoder:
                         break  # containers without an index are searched by guesses, which may end too late
                     first = False
                     if row >= skip:
-                        yield Frame(row, float(picture.time or 0.0), as_shown(picture, self._size))
+                        yield Frame(row, float(picture.time or 0.0), shown(picture))
             if not first:
                 self.problem = errors[0] if errors else None
                 return

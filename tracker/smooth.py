@@ -44,6 +44,7 @@ ACCEPT = (1.2, 1.6)
 WINDOW_SECONDS = 0.08
 """Over how long (standard deviation of the weights) a residual is local."""
 _PER_OCTAVE = 4  # cut-offs are rounded to quarter octaves, so that many parameters share one
+_COLUMNS = 16  # that are compared at once; bounds the memory
 _ORDER = 4  # of the differences that the noise is measured on
 
 
@@ -188,10 +189,12 @@ def _smooth_segment(part: Track, config: SmoothConfig, pivot: np.ndarray, anchor
     for level in which[-2::-1]:  # from the one that passes nearly all to the lowest
         smoother = filter_values(channels.values, level[1:], gains)
         steadier = Rotation.from_quat(filter_turns(pose.as_quat(), int(level[0]), gains))
-        residual = np.concatenate([_angles(pose, steadier), channels.values - smoother], axis=1) / noise
-        taken = _acceptance(residual, part, causal)
-        values += taken[:, 1:] * (smoother - values)
-        turns = Rotation.from_rotvec(taken[:, :1] * (steadier * turns.inv()).as_rotvec()) * turns
+        taken = _acceptance(_angles(pose, steadier) / noise[:1], part, causal)
+        turns = Rotation.from_rotvec(taken * (steadier * turns.inv()).as_rotvec()) * turns
+        for start in range(0, values.shape[1], _COLUMNS):
+            some = slice(start, start + _COLUMNS)
+            residual = (channels.values[:, some] - smoother[:, some]) / noise[1:][some]
+            values[:, some] += _acceptance(residual, part, causal) * (smoother[:, some] - values[:, some])
     return from_channels(part, values, turns, pivot, anchor, unit)
 
 

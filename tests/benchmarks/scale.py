@@ -23,6 +23,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GLOG_minloglevel", "3")
 
@@ -47,12 +48,17 @@ def config(options: argparse.Namespace):
     return TrackConfig(weights=options.weights)
 
 
-def child(options: argparse.Namespace, what: str, *arguments: object) -> dict:
-    """Run a section's part in a process of its own; its answer."""
-    done = subprocess.run(command(options, what, *arguments), stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
-    if done.returncode:
+def child(options: argparse.Namespace, what: str, *arguments: object, copies: int = 1) -> dict:
+    """Run a section's part in a process of its own; its answer. Several at once: the mean of their numbers."""
+    line = command(options, what, *arguments)
+    running = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(copies)]
+    printed = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
         raise SystemExit(f"{what} {arguments} failed")
-    return json.loads(done.stdout.splitlines()[-1])
+    answers = [json.loads(text.splitlines()[-1]) for text in printed]
+    if copies == 1:
+        return answers[0]
+    return {name: type(value)(sum(a[name] for a in answers) / copies) for name, value in answers[0].items()}
 
 
 def command(options: argparse.Namespace, what: str, *arguments: object) -> list[str]:
@@ -95,12 +101,20 @@ def tracking(options: argparse.Namespace, workers: int, short: str, folder: str)
         serve(lambda clip, out: frames([Job(clip, out, None)]))
 
 
-def runner(options: argparse.Namespace, workers: int, short: Path, folder: Path, *, cores: int | None = None) -> Runner:
+def runner(
+    options: argparse.Namespace,
+    workers: int,
+    short: Path,
+    folder: Path,
+    *,
+    cores: int | None = None,
+    watched: bool = False,
+) -> Runner:
     """A process that tracks by so many workers (0: by itself), warm; with so many of the processors."""
     here = sorted(os.sched_getaffinity(0))
     folder = folder / f"warm-{workers}-{cores}"
     folder.mkdir(exist_ok=True)
-    return Runner(command(options, "speed", workers, short, folder), cores and set(here[:cores]))
+    return Runner(command(options, "speed", workers, short, folder), cores and set(here[:cores]), watched=watched)
 
 
 def speed(options: argparse.Namespace, folder: Path, clip: Path, short: Path) -> tuple[bool, dict[int, Run]]:
@@ -125,7 +139,7 @@ def speed(options: argparse.Namespace, folder: Path, clip: Path, short: Path) ->
             print(
                 f"  {name:13s} {best[name].rate:6.1f} frames/s at best, net of {process.start:.1f} s to start;", end=""
             )
-            print(f" {process.peak:.0f} MB; {best[name].used / best[name].seconds:.2f} processors")
+            print(f" {best[name].used / best[name].seconds:.2f} processors")
     same = len({(folder / f"by {name}.npz").read_bytes() for name in ways}) == 1
     print(f"  the four files are {'the same, byte for byte: pass' if same else 'NOT THE SAME: FAIL'}")
     two, gains = best["--workers 2"].rate, {}
@@ -142,8 +156,40 @@ def idle(*_: object) -> int:
     return 0
 
 
+class Nobody:
+    """A network that says nothing; a process."""
+
+    def coarse(self, crops: object) -> bytes:
+        """As many bytes as of codes."""
+        return bytes(16_000)
+
+    def used(self) -> float:
+        """Processor seconds so far."""
+        return time.process_time()
+
+
+def cost_of_handing(batches: int) -> float:
+    """Processor seconds per crop that goes to another process, with an answer of the size of its codes."""
+    import numpy as np
+    import ray
+
+    from tracker.encode import AHEAD, BATCH, Crops
+
+    crops = Crops(np.zeros((BATCH, 224, 224, 3), np.uint8), np.zeros((BATCH, 3)), np.zeros(BATCH))
+    other: Any = ray.remote(Nobody).options(num_cpus=0.001).remote()
+    before = 0.0
+    for number in range(-20, batches):
+        if not number:
+            before = time.process_time() + ray.get(other.used.remote())
+        waiting = [other.coarse.remote(crops).future() for _ in range(AHEAD)]
+        for answer in waiting:
+            answer.result()
+    return (time.process_time() + ray.get(other.used.remote()) - before) / (batches * AHEAD * BATCH)
+
+
 def costs_of_ray(count: int) -> dict:
-    """Seconds per piece of work that is nothing: on the clock, and of the driver's processor; by Ray core and Data."""
+    """Seconds per piece of work that is nothing: on the clock, and of the driver's processor; by Ray core and Data. And
+    per crop that is handed over."""
     import ray
 
     from tracker.chunks import chunks_of
@@ -163,6 +209,7 @@ def costs_of_ray(count: int) -> dict:
             done, given = ray.wait(given, num_returns=1)
             ray.get(done)
         core = (time.perf_counter() - began, time.process_time() - used)
+        hand = cost_of_handing(60)
         import ray.data
 
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -175,19 +222,20 @@ def costs_of_ray(count: int) -> dict:
 
         through(8)
         data = through(count)
-    return {"core": [s / count for s in core], "data": [s / count for s in data]}
+    return {"core": [s / count for s in core], "data": [s / count for s in data], "hand": hand}
 
 
-def overhead(options: argparse.Namespace) -> float:
-    """The second section; the driver's seconds per chunk."""
+def overhead(options: argparse.Namespace) -> tuple[float, float]:
+    """The second section; the driver's seconds per chunk, and those of handing a crop over."""
     found = child(options, "overhead", 400)
+    print(f"  handing crops to the network: {1e3 * found['hand']:.2f} ms of a processor per frame")
     for name, (clock, driver) in (("core", found["core"]), ("Data", found["data"])):
         print(
             f"  Ray {name}: {1e3 * clock:.2f} ms a chunk on 2 cores, {1e3 * driver:.2f} ms of them the driver's;",
             end="",
         )
         print(f" {1e3 * clock / 600:.4f} ms a frame in chunks of 600")
-    return found["core"][1]
+    return found["core"][1], found["hand"]
 
 
 def memory(options: argparse.Namespace, folder: Path, source: Path, short: Path) -> bool:
@@ -196,7 +244,7 @@ def memory(options: argparse.Namespace, folder: Path, source: Path, short: Path)
     for minutes in options.minutes:
         clip = folder / f"{minutes}.mp4"
         repeated(source, clip, int(minutes * 60 * 25), (SIDE, SIDE))
-        with runner(options, 2, short, folder) as process:
+        with runner(options, 2, short, folder, watched=True) as process:
             run = process.track(clip, folder / "long.npz")
         clip.unlink()
         peaks.append(process.peak)
@@ -208,30 +256,31 @@ def memory(options: argparse.Namespace, folder: Path, source: Path, short: Path)
 
 
 def stages(options: argparse.Namespace, clip: str) -> dict:
-    """Processor seconds per frame of every stage, each alone: of all threads, so that waiting does not count."""
+    """Processor seconds of every stage: of all threads, so that waiting does not count."""
     from scale_stages import measure
 
     return asdict(measure(config(options), Path(clip)))
 
 
-def model(options: argparse.Namespace, clip: Path, driver: float, runs: dict[int, Run]) -> bool:
-    """The fourth section."""
-    found = child(options, "model", clip)
-    costs = Costs(**(found | {"driver": driver}))
-    print("  ms of a processor per frame: ", end="")
-    print(
-        ", ".join(
-            f"{name} {1e3 * getattr(costs, name):.2f}" for name in ("decode", "detect", "crop", "encode", "finish")
-        )
-    )
+def model(options: argparse.Namespace, clip: Path, ray: tuple[float, float], runs: dict[int, Run]) -> bool:
+    """The fourth section. The stages are timed in as many processes at once as there are processors, as they run."""
+    cores = len(os.sched_getaffinity(0))
+    found = child(options, "model", clip, copies=cores)
+    costs = Costs(**(found | {"driver": ray[0], "hand": ray[1]}))
+    print(f"  ms of a processor per frame, {cores} processes at once: ", end="")
+    names = ("decode", "detect", "crop", "encode", "hand", "serial", "shared")
+    print(", ".join(f"{name} {1e3 * getattr(costs, name):.2f}" for name in names), end="")
+    print(f"; per chunk: start {1e3 * costs.start:.0f}, driver {1e3 * costs.driver:.1f}; ", end="")
+    print(f"per video: detail {1e3 * costs.detail:.0f}")
     passed = True
     for workers in (1, 2):
         if workers in runs:
-            measured = runs[workers].seconds
-            expected = seconds(costs, runs[workers].frames, workers, os.cpu_count() or 1)
-            off = expected / measured - 1
+            run = runs[workers]
+            expected = seconds(costs, run.frames, workers, cores, run.agents)
+            off = expected / run.seconds - 1
             passed &= abs(off) <= MODEL_GOAL
-            print(f"  {workers} worker(s): predicted {expected:.1f} s, measured {measured:.1f} s: ", end="")
+            print(f"  {workers} worker(s): predicted {expected:.1f} s, measured {run.seconds:.1f} s", end="")
+            print(f" (Ray's own processes: {run.agents:.2f} processors): ", end="")
             print(f"{100 * off:+.0f} %: {'pass' if abs(off) <= MODEL_GOAL else 'FAIL'}")
     for gpus in (0, 1):
         print(
@@ -267,7 +316,7 @@ def main() -> int:
         print(json.dumps(work(options, *arguments) if work else costs_of_ray(*arguments)))
         return 0
     chosen = options.sections or ["speed", "overhead", "memory", "model"]
-    passed, driver, runs = True, 0.003, {}
+    passed, ray, runs = True, (0.003, 0.0005), {}
     with tempfile.TemporaryDirectory() as name:
         folder, source = Path(name), options.video
         if not source.exists():
@@ -282,11 +331,11 @@ def main() -> int:
             met, runs = speed(options, folder, clip, short)
             passed &= met
         if "overhead" in chosen:
-            driver = overhead(options)
+            ray = overhead(options)
         if "memory" in chosen:
             passed &= memory(options, folder, source, short)
         if "model" in chosen:
-            passed &= model(options, clip, driver, runs)
+            passed &= model(options, clip, ray, runs)
     return 0 if passed else 1
 
 

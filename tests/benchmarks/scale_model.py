@@ -5,31 +5,52 @@ a GPU encodes its crops, a processor does its share of putting the video togethe
 There are always as many chunks under way as the driver allows. Mean value analysis (Reiser and Lavenberg, 1980) gives
 the throughput; a station of several servers is taken for a single fast one and a delay (Seidmann et al., 1987).
 
-What the model does not know: disks and networks, videos that are shorter than a chunk, and the end of a batch, when
-there is no longer work for all.
+What the model does not know: disks and networks, videos that are shorter than a chunk, E_d's look at a few crops of
+each, and the end of a batch, when there is no longer work for all. `seconds` is about one video, where that counts.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Processor seconds per frame by stage, and of the driver per chunk; frames in a chunk."""
+    """Processor seconds, all of them measured while the other processors are busy too.
+
+    Attributes:
+        decode, detect, crop, encode: per frame of a chunk amid a video, with the frames before and after it that are
+            looked at as well.
+        hand: per frame, of handing crops to another process and taking codes from it.
+        start: per chunk, of opening the video and the detector.
+        serial, shared: per frame, of putting a video together: what one process does, and what all do in parts.
+        detail: per video, of E_d's look at the best crops.
+        driver: per chunk.
+        chunk: frames in one.
+    """
 
     decode: float
     detect: float
     crop: float
     encode: float
-    finish: float
-    driver: float
+    start: float
+    serial: float
+    shared: float
+    detail: float
     chunk: int
+    hand: float = 0.0
+    driver: float = 0.0
 
     @property
     def looking(self) -> float:
-        """Of a processor, without the network."""
-        return self.decode + self.detect + self.crop
+        """Of a processor per frame, without the network."""
+        return self.decode + self.detect + self.crop + self.start / self.chunk
+
+    @property
+    def network(self) -> float:
+        """Of a processor per frame, where the network is on processors; handing over in any case."""
+        return self.encode + self.hand
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,7 @@ def predict(costs: Costs, machines: Machines, ahead: int = 2) -> Prediction:
         ahead: chunks under way per processor, as in `tracker.config.ClusterConfig`.
     """
     processors = machines.count * machines.processors
-    work = costs.looking + costs.finish + (0.0 if machines.gpus else costs.encode)
+    work = costs.looking + costs.serial + costs.shared + (costs.hand if machines.gpus else costs.network)
     stations = [_Station("processors", costs.chunk * work, processors), _Station("driver", costs.driver, 1)]
     if machines.gpus and machines.gpu_encode:
         stations.append(_Station("GPUs", costs.chunk * machines.gpu_encode, machines.count * machines.gpus))
@@ -88,18 +109,18 @@ def throughput(stations: list[_Station], customers: int) -> float:
     return rate
 
 
-def on_one_machine(costs: Costs, workers: int, cores: int) -> float:
-    """Frames per second of the looking alone, with `workers` processes on a machine of so many cores.
+def seconds(costs: Costs, frames: int, workers: int, cores: int, agents: float) -> float:
+    """For one video on one machine: looking at its chunks, then putting them together.
 
-    Within a process decoding runs beside detection, and the network in a process of its own: with cores to spare the
-    slowest of these decides, without them all share the cores.
+    Within a worker frames are found and cut one after another, beside the thread that decodes and the process with the
+    network; all share the processors that Ray's own processes leave.
+
+    Args:
+        agents: processors that these keep busy.
     """
-    ways = [workers / (costs.detect + costs.crop), workers / costs.decode, cores / (costs.looking + costs.encode)]
-    if costs.encode:
-        ways.append(workers / costs.encode)
-    return min(ways)
-
-
-def seconds(costs: Costs, frames: int, workers: int, cores: int) -> float:
-    """For one long video: looking in parallel, then putting it together on all processors that were asked for."""
-    return frames / on_one_machine(costs, workers, cores) + frames * costs.finish / min(workers, cores)
+    chunks = math.ceil(frames / costs.chunk)
+    mine = math.ceil(chunks / workers)  # of the worker that has most
+    alone = min(mine * costs.chunk, frames) * (costs.detect + costs.crop) + mine * costs.start
+    together = frames * (costs.looking + costs.network) / (cores - agents)
+    closing = costs.serial + costs.shared / min(workers, cores)
+    return max(alone, together) + chunks * costs.driver + frames * closing + costs.detail / min(workers, cores)

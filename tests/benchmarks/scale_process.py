@@ -17,12 +17,14 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Run:
-    """One clip: frames, seconds on the clock, processor seconds, and processors that were busy with something else."""
+    """One clip: frames, seconds on the clock, processor seconds, processors that were busy with something else, and
+    processors that Ray's own processes and the driver kept busy (part of `used`)."""
 
     frames: int
     seconds: float
     used: float
     others: float
+    agents: float
 
     @property
     def rate(self) -> float:
@@ -33,12 +35,15 @@ class Run:
 class Runner:
     """A process of its own, started and warm once this is made; a context manager.
 
+    Args:
+        watched: whether its memory is looked at all the time, which takes a tenth of a processor.
+
     Attributes:
         start: seconds that took.
-        peak: the most memory so far, MB, of it and all that come from it.
+        peak: the most memory so far, MB, of it and all that come from it; 0 where it is not watched.
     """
 
-    def __init__(self, command: list[str], processors: set[int] | None = None) -> None:
+    def __init__(self, command: list[str], processors: set[int] | None = None, *, watched: bool = False) -> None:
         began = time.perf_counter()
 
         def pin() -> None:
@@ -50,18 +55,21 @@ class Runner:
         )
         self.peak, self._done = 0.0, threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
+        if watched:
+            self._watcher.start()
         self._answer()
         self.start = time.perf_counter() - began
 
     def track(self, clip: Path, out: Path) -> Run:
         """Track a clip."""
         mine, all_of_them = used_by(self._process.pid), busy()
+        agents = used_by(self._process.pid, besides=b"ray::")
         assert self._process.stdin is not None
         print(json.dumps([str(clip), str(out)]), file=self._process.stdin, flush=True)
         found = self._answer()
         mine, all_of_them = used_by(self._process.pid) - mine, busy() - all_of_them
-        return Run(found["frames"], found["seconds"], mine, max(0.0, all_of_them - mine) / found["seconds"])
+        agents, seconds = used_by(self._process.pid, besides=b"ray::") - agents, found["seconds"]
+        return Run(found["frames"], seconds, mine, max(0.0, all_of_them - mine) / seconds, agents / seconds)
 
     def __enter__(self) -> Runner:
         return self
@@ -71,7 +79,8 @@ class Runner:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
-        self._watcher.join()
+        if self._watcher.is_alive():
+            self._watcher.join()
 
     def _answer(self) -> dict:
         assert self._process.stdout is not None
@@ -127,11 +136,13 @@ def memory_of(root: int) -> float:
     return total / 1024
 
 
-def used_by(root: int) -> float:
-    """Processor seconds of a family, with those of its dead."""
+def used_by(root: int, besides: bytes | None = None) -> float:
+    """Processor seconds of a family, with those of its dead; without processes whose title begins with `besides`."""
     total = 0
     for pid in family(root):
         try:
+            if besides and Path(f"/proc/{pid}/cmdline").read_bytes().startswith(besides):
+                continue
             total += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15]))
         except (OSError, IndexError):
             continue

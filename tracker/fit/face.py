@@ -7,8 +7,6 @@ and the whole rotation goes to `pose`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -23,13 +21,9 @@ from tracker.fit.problem import Problem
 from tracker.fit.result import Appearance, FaceFit, fill_gaps, joined
 from tracker.fit.rig import Pose
 from tracker.fit.solve import solve_frames
+from tracker.fit.spread import Spread, parts_of, side_by_side
 from tracker.observation import Observations
 from tracker.threads import single_threaded
-
-Work = Callable[[Int[np.ndarray, "R"]], FaceFit]
-"""Fits some rows of a face, with the identity known."""
-Spread = Callable[[Work, Sequence[Int[np.ndarray, "R"]]], list[FaceFit]]
-"""Does work on all parts, in order."""
 
 SAMPLED = 160
 """Frames among which the keyframes are chosen."""
@@ -62,7 +56,7 @@ def fit_face(
         raise ValueError("cannot fit a face that is seen in no frame; give at least one detection")
     _check(config, network)
     with single_threaded() as threads:  # beside one another go whole chunks
-        return _fit_face(observations, head, config, network, rows, spread or _side_by_side(threads))
+        return _fit_face(observations, head, config, network, rows, spread or side_by_side(threads))
 
 
 def _fit_face(
@@ -76,7 +70,7 @@ def _fit_face(
     problem = Problem.of(head, observations.scheme, config)
     confidence = observations.confidence.astype(np.float32)
     total = len(observations.seen)
-    judged = _judged(problem, observations, rows, network)
+    judged = _judged(problem, observations, rows, network, spread)
     if judged is not None and not config.landmarks:
         person = judged.identity()
         assert person is not None, "the network looked at no row"
@@ -86,7 +80,7 @@ def _fit_face(
             view = problem.view(observations.of_scheme(rows[chunk]), confidence[rows[chunk]])
             return alone(problem, view, identity.expand(len(chunk), -1), judged.at(chunk), confidence[rows[chunk]])
 
-        parts = spread(said, _chunks(np.arange(len(rows)), config.chunk))
+        parts = spread(said, parts_of(len(rows), config.chunk))
         return _with_network(fill_gaps(joined(parts), rows, total), judged, rows)
 
     sampled = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAMPLED)).round().astype(int))
@@ -111,7 +105,7 @@ def _fit_face(
         pose = solve_frames(view.rig, neutral, view.seen, problem.prior, start, config.steps, told)
         return problem.record(view, neutral, mine, pose, trust, told)
 
-    parts = spread(fitted, _chunks(np.arange(len(rows)), config.chunk))
+    parts = spread(fitted, parts_of(len(rows), config.chunk))
     return _with_network(fill_gaps(joined(parts), rows, total), judged, rows)
 
 
@@ -156,7 +150,7 @@ def fit_photos(
         return problem.record(view, view.rig.neutral(identity), identity, pose, trust[chunk], told)
 
     with single_threaded() as threads:
-        fit = joined(_side_by_side(threads)(fitted, _chunks(np.arange(len(points)), config.chunk)))
+        fit = joined(side_by_side(threads)(fitted, parts_of(len(points), config.chunk)))
     if judged is None:
         return fit
     codes = judged.codes
@@ -169,28 +163,16 @@ def _check(config: FitConfig, network: NetworkEstimate | None) -> None:
 
 
 def _judged(
-    problem: Problem, observations: Observations, rows: np.ndarray, network: NetworkEstimate | None
+    problem: Problem, observations: Observations, rows: np.ndarray, network: NetworkEstimate | None, spread: Spread
 ) -> Judged | None:
     if network is None:
         return None
     mine = replace(network, codes=network.codes.at(rows))
     confidence = observations.confidence[rows].astype(np.float32)
-    return judge(problem, lambda some: observations.of_scheme(rows[some]), confidence, mine, whole=True)
+    return judge(problem, lambda some: observations.of_scheme(rows[some]), confidence, mine, whole=True, spread=spread)
 
 
 def _with_network(fit: FaceFit, judged: Judged | None, rows: np.ndarray) -> FaceFit:
     if judged is None:
         return fit
     return replace(fit, appearance=judged.appearance(rows, len(fit.seen)), believed=judged.share)
-
-
-def _side_by_side(threads: int) -> Spread:
-    def spread(work: Work, parts: Sequence[np.ndarray]) -> list[FaceFit]:
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(work, parts))
-
-    return spread
-
-
-def _chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -27,6 +27,7 @@ from tracker.fit.config import FitConfig
 from tracker.fit.problem import Problem, View
 from tracker.fit.result import Appearance, FaceFit, spread_linearly
 from tracker.fit.rig import Pose, project
+from tracker.fit.spread import Spread, in_turn, parts_of
 from tracker.fit.told import CodeMeasurement, ShapeMeasurement
 from tracker.identity import quality, robust_mean
 from tracker.observation import FaceCodes
@@ -165,20 +166,22 @@ def judge(
     confidence: Float[np.ndarray, "R"],
     estimate: NetworkEstimate,
     whole: bool,
+    spread: Spread = in_turn,
 ) -> Judged:
     """Compare the network's heads with the landmarks, row by row.
 
     Args:
+        spread: does the work on parts of the rows.
         points: gives the landmarks (N, M, 2) of some of the R rows, px.
         estimate: its rows are the same.
         whole: the rows are one face, which is believed or not as a whole, too.
     """
     codes = estimate.codes
-    distance, angle, yaw_by_points = np.zeros((3, len(codes)))
-    for start in range(0, len(codes), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(codes)))
-        compared = _compared(problem, points(rows), confidence[rows], codes.at(rows))
-        distance[rows], angle[rows], yaw_by_points[rows] = compared
+
+    def compared(rows: np.ndarray) -> np.ndarray:
+        return np.stack(_compared(problem, points(rows), confidence[rows], codes.at(rows)))
+
+    distance, angle, yaw_by_points = np.concatenate(spread(compared, parts_of(len(codes), _ROWS)), axis=1, dtype=float)
     yaw = yaw_of(roma.rotvec_to_rotmat(torch.from_numpy(codes.pose))).numpy()
     gross = np.interp(np.maximum(yaw, yaw_by_points), (TURNED, PROFILE), GROSS)
     elsewhere = (angle > ELSEWHERE) & (yaw_by_points <= TURNED)
