@@ -27,6 +27,7 @@ CAMERA = (1650.0, 330.0, 250.0)  # of `make_clip`
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """The points of these tests are places of the skin, which a detector's are not (tests/test_slides.py)."""
     monkeypatch.setattr("tracker.fit.problem.read_slides", lambda: np.zeros((478, 2, 2), np.float32))
+    monkeypatch.setattr("tracker.fit.problem.with_slides", lambda rig, *_: rig)
 
 
 @pytest.fixture(scope="module")

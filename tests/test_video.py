@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tracker.decode
+import tracker.video
 from tracker.image import read_image, resize, warp, write_image
 from tracker.video import VideoWriter, open_video
 
@@ -95,10 +96,43 @@ def test_frames_come_in_order_with_their_times_and_again(tmp_path: Path) -> None
             assert video.truncated is None
 
 
+def test_both_decoders_give_the_same_pixels(tmp_path: Path) -> None:
+    video = open_video(write_raw(tmp_path / "a.mp4"))
+    pytest.importorskip("decord", reason="decord is not on every platform")
+    plain = list(video)
+    assert video.backend == "decord"
+    video._plain = False
+    other = list(video)
+    assert video.backend == "pyav"
+    for a, b in zip(plain, other, strict=True):
+        np.testing.assert_array_equal(a.image, b.image)
+        assert a.time == pytest.approx(b.time, abs=1e-9)
+
+
+def test_takes_over_where_decord_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decord = pytest.importorskip("decord", reason="decord is not on every platform")
+    video = open_video(write_raw(tmp_path / "a.mp4"))
+    real = decord.VideoReader.next
+    calls = []
+
+    def failing(self):
+        calls.append(1)
+        if len(calls) > 7:
+            raise decord.DECORDError("cannot go on")
+        return real(self)
+
+    monkeypatch.setattr(decord.VideoReader, "next", failing)
+    frames = list(video)
+    assert video.backend == "pyav" and video.truncated is None
+    assert [frame.index for frame in frames] == list(range(20))
+    assert all(abs(disc_x(frame.image) - disc_x(picture(frame.index))) < 0.3 for frame in frames)
+
+
 def test_the_decoder_waits_for_its_consumer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = open_video(write_raw(tmp_path / "a.mp4", 60))
     shown, real = [], tracker.decode.Shown.__call__
     monkeypatch.setattr(tracker.decode.Shown, "__call__", lambda self, picture: shown.append(1) or real(self, picture))
+    video._plain = False
     frames = iter(video)
     next(frames)
     before = -1
@@ -109,10 +143,18 @@ def test_the_decoder_waits_for_its_consumer(tmp_path: Path, monkeypatch: pytest.
     assert len(list(frames)) == 59 and len(shown) == 60
 
 
+def test_long_videos_are_not_decord_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_raw(tmp_path / "a.mp4", 60)
+    assert open_video(path)._plain
+    monkeypatch.setattr(tracker.video, "_DECORD_BYTES", 59 * 3 * open_video(path).size[0] * open_video(path).size[1])
+    assert not open_video(path)._plain
+
+
 def test_variable_frame_rate(tmp_path: Path) -> None:
     times = [0, 40, 80, 200, 210, 300, 500, 540, 700, 1000]
     video = open_video(write_raw(tmp_path / "v.mp4", 10, times=times))
     frames = list(video)
+    assert video.backend == "pyav"
     np.testing.assert_allclose([frame.time for frame in frames], np.array(times) / 1000, atol=1e-3)
     out = tmp_path / "w.mp4"
     with VideoWriter(out, video.size, video.fps) as writer:
@@ -247,7 +289,10 @@ def test_bad_files(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str,
     assert capfd.readouterr().err == ""  # no remarks of ffmpeg's
 
 
-def test_truncated_video_gives_what_decodes_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("plain", [True, False])
+def test_truncated_video_gives_what_decodes_and_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], plain: bool
+) -> None:
     with VideoWriter(tmp_path / "whole.mp4", (160, 96), 25, crf=5) as writer:
         for index in range(40):
             writer.write(np.random.default_rng(index).integers(0, 255, (96, 160, 3), np.uint8))
@@ -255,6 +300,7 @@ def test_truncated_video_gives_what_decodes_and_says_so(tmp_path: Path, capfd: p
     (tmp_path / "cut.mp4").write_bytes(data[: int(0.6 * len(data))])
     capfd.readouterr()
     video = open_video(tmp_path / "cut.mp4")
+    video._plain = video._plain and plain
     frames = list(video)
     assert 10 <= len(frames) < 40
     assert [frame.index for frame in frames] == list(range(len(frames)))

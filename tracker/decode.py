@@ -1,4 +1,4 @@
-"""Frames out of a file: the decoder, and the thread that runs it ahead of its consumer. See `tracker.video`."""
+"""Frames out of a file: the two decoders, and the thread that runs one ahead of its consumer. See `tracker.video`."""
 
 from __future__ import annotations
 
@@ -109,6 +109,8 @@ class PyAVDecoder:
         threads: 0 is one per core.
     """
 
+    name = "pyav"
+
     def __init__(self, path: Path, fps: float, size: tuple[int, int], threads: int = 0) -> None:
         self._path = path
         self._fps = fps
@@ -131,6 +133,45 @@ class PyAVDecoder:
                 if index >= skip:
                     yield Frame(index, last, shown(picture))
         self.problem = errors[0] if errors else None
+
+
+class DecordDecoder:
+    """Decoding by decord, where it can be trusted: see the top of `tracker.video`."""
+
+    name = "decord"
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        self._path = path
+        self._fps = fps
+        self._size = size
+        self.problem: str | None = None
+
+    def run(self, skip: int = 0) -> Iterator[Frame]:
+        """Frames up to its first error, which becomes `problem`; so does being absent or the wrong tool."""
+        assert skip == 0, "decord comes first"
+        self.problem = "not decoded"
+        try:
+            import decord
+        except ImportError:
+            return
+        decord.logging.set_level(decord.logging.QUIET)
+        try:
+            reader = decord.VideoReader(str(self._path), num_threads=1)
+            count = len(reader)
+            times = reader.get_frame_timestamp(list(range(count)))[:, 0].astype(float)  # float32: good for a check only
+        except Exception:  # decord raises its own errors, and plain RuntimeErrors and IndexErrors
+            return
+        if count == 0 or np.abs(times * self._fps - np.arange(count)).max() > 0.05:
+            return  # the rate varies
+        for index in range(count):
+            try:
+                image = reader.next().asnumpy()
+            except (decord.DECORDError, StopIteration):
+                return
+            if (image.shape[1], image.shape[0]) != self._size:
+                return
+            yield Frame(index, index / self._fps, image)
+        self.problem = None
 
 
 class Prefetch(Generic[Item]):

@@ -81,6 +81,8 @@ def read_index(path: Path) -> Index:
 class SeekingDecoder:
     """Decoding by PyAV from any frame on, starting at the key frame before it."""
 
+    name = "pyav"
+
     def __init__(self, path: Path, fps: float, size: tuple[int, int], index: Index) -> None:
         self._path, self._fps, self._size, self._index = path, fps, size, index
         self.problem: str | None = None

@@ -1,6 +1,8 @@
 """Video in and out: frames streamed from any file ffmpeg reads, H.264 that a browser plays.
 
-Reading is PyAV's. decord, whose pictures are the same, decodes as far ahead of its consumer as it can, without a bound.
+Reading uses decord where it is right, and PyAV everywhere else. The plain case goes to decord (constant rate from time
+zero, upright, even size, square pixels, up to a megapixel: its older ffmpeg is no faster on larger ones), where it is
+short: decord decodes as far ahead of its consumer as it can, without a bound. At its first error PyAV takes over.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tracker.decode import (
+    DecordDecoder,
     Prefetch,
     PyAVDecoder,
     decoded,
@@ -34,6 +37,9 @@ from tracker.sound import AudioCopy
 
 _QUEUE_BYTES = 48_000_000  # decoded pictures waiting for the consumer
 _RGB = "rgb24"
+_DECORD_PIXELS = 1_000_000
+_DECORD_BYTES = 128_000_000
+"""All pictures of a video that decord may decode. It takes about three times as much memory as they have bytes."""
 
 
 @dataclass
@@ -48,6 +54,7 @@ class Video:
         has_audio: whether there is a sound track.
         truncated: after an iteration that ended before the container's promise, or met data that would not decode: one
             line saying so; None otherwise.
+        backend: what the last iteration decoded with: ``decord`` or ``pyav``.
     """
 
     path: Path
@@ -56,6 +63,8 @@ class Video:
     frames: int
     has_audio: bool
     truncated: str | None = None
+    backend: str = "pyav"
+    _plain: bool = True
     _running: list[Prefetch] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -92,27 +101,32 @@ class Video:
             prefetch.close()
 
     def _decode(self) -> Iterator[Frame]:
-        count, decoder = 0, PyAVDecoder(self.path, self.fps, self.size)
-        for frame in decoder.run():
-            count += 1
-            yield frame
-        if decoder.problem is not None or not self._is_whole(count):
-            self.truncated = (
-                f"{self.path}: truncated or damaged: {count} of about {self.frames} frames could be decoded"
-            )
+        count = 0
+        for kind in (DecordDecoder, PyAVDecoder) if self._plain else (PyAVDecoder,):
+            decoder = kind(self.path, self.fps, self.size)
+            for frame in decoder.run(skip=count):
+                self.backend = decoder.name
+                count += 1
+                yield frame
+            if decoder.problem is None and self._is_whole(count):
+                return
+        self.truncated = f"{self.path}: truncated or damaged: {count} of about {self.frames} frames could be decoded"
 
     def _decode_between(self, index: Index, start: int, stop: int | None) -> Iterator[Frame]:
+        decoders: list[DecordDecoder | SeekingDecoder] = [SeekingDecoder(self.path, self.fps, self.size, index)]
+        if self._plain and start == 0:  # from the middle decord does not always find the frame
+            decoders.insert(0, DecordDecoder(self.path, self.fps, self.size))
         got, count = 0, start
-        decoder = SeekingDecoder(self.path, self.fps, self.size, index)
-        for frame in decoder.run(skip=start):
-            if stop is not None and frame.index >= stop:
-                break
-            got, count = got + 1, frame.index + 1
-            yield frame
-        if got != count - start or (count != stop and (decoder.problem is not None or not self._is_whole(count))):
-            self.truncated = (
-                f"{self.path}: damaged: not all frames from {start} to {stop or 'the end'} could be decoded"
-            )
+        for decoder in decoders:
+            for frame in decoder.run(skip=count):
+                self.backend = decoder.name
+                if stop is not None and frame.index >= stop:
+                    break
+                got, count = got + 1, frame.index + 1
+                yield frame
+            if got == count - start and (count == stop or (decoder.problem is None and self._is_whole(count))):
+                return
+        self.truncated = f"{self.path}: damaged: not all frames from {start} to {stop or 'the end'} could be decoded"
 
     def _is_whole(self, count: int) -> bool:
         """Whether that is all; `frames` is an estimate, and frames before the first key frame do not decode."""
@@ -144,7 +158,19 @@ def open_video(path: str | Path) -> Video:
                 seconds = container.duration / av.time_base
             frames = round(seconds * fps)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
-        return Video(path, fps, displayed_size(first, aspect), max(frames, 1), bool(container.streams.audio))
+        plain = (
+            first.rotation % 360 == 0
+            and aspect == 1
+            and first.width % 2 == 0
+            and first.height % 2 == 0
+            and first.format.name in ("yuv420p", "yuvj420p")
+            and first.width * first.height <= _DECORD_PIXELS
+            and 3 * first.width * first.height * frames <= _DECORD_BYTES
+            and not stream.start_time
+        )
+        return Video(
+            path, fps, displayed_size(first, aspect), max(frames, 1), bool(container.streams.audio), _plain=plain
+        )
 
 
 class VideoWriter:

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/identifiability.py
 
+The points slide as the detector's do: with the turn of the head, and with the expression as far as the fit believes it.
 What `accuracy.py rendered` loses beyond these figures is lost by the detector on the render.
 """
 
@@ -18,6 +19,7 @@ from model.io.assets import load_head
 from model.landmarks import HeadLandmarks
 from tracker.fit import fit_face
 from tracker.fit.slides import read_slides, slide
+from tracker.fit.unit_slides import JAW_SHARE, UNITS_SHARE, read_unit_slides
 from tracker.observation import Observations
 from training.clips import openhead_motion
 
@@ -32,6 +34,11 @@ def main() -> None:
         points = project(truth.camera, HeadLandmarks(head).mediapipe(truth.params)).numpy()
         # as the detector gives them, which slide with the turn of the head
         slid = slide(torch.from_numpy(read_slides()), roma.rotvec_to_rotmat(truth.params.pose)).movedim(1, 2).numpy()
+        units, jaw = read_unit_slides().units, read_unit_slides().jaw
+        moved = UNITS_SHARE * np.einsum("nu,kuj->nkj", truth.params.expression.numpy(), units)
+        moved += JAW_SHARE * np.sin(truth.params.jaw.numpy()[:, 0, None, None]) * jaw
+        rotation = roma.rotvec_to_rotmat(truth.params.pose).numpy()[:, :2, :2]
+        slid = slid + np.einsum("nij,nkj->nki", rotation, moved)
         points = points + truth.camera.s.numpy()[:, None, None] * slid * [1.0, -1.0]
     known = truth.params.expression.numpy()
     moving = np.flatnonzero(known.std(0) > MOVES)

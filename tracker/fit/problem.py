@@ -81,7 +81,8 @@ class Problem:
 
     Attributes:
         points: the chosen landmarks.
-        rig: at these points, as the detector sees them move (`tracker.fit.unit_slides`); where the jaw line is `moving`, at the 79 × 17 points of its table, then the others.
+        rig: at these points, as the detector sees them move (`tracker.fit.unit_slides`); where the jaw line is
+            `moving`, at the 79 × 17 points of its table, then the others.
         precision: 1/σ of points and pairs, 1/m.
         slides: of the points with the turn of the head (`tracker.fit.slides`); zero where they are not known.
     """

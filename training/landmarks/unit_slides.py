@@ -1,9 +1,10 @@
 """Measure how MediaPipe's points slide with the expression: ``python -m training.landmarks.unit_slides SHARDS``.
 
-SHARDS are rendered heads with every unit at random, ``python -m training.synthetic --out SHARDS --count 12000 --size 256
---plain --turned 40 --expressions random --seed 3``. The difference between where the detector sees a point and where it
-is embedded, less its slide with the turn of the head (`training.landmarks.slides`), is regressed, robustly, on all
-units and the sine of the jaw's opening. Writes ``tracker/fit/unit_slides.npz``, which the landmark fit reads.
+SHARDS are rendered heads with every unit at random: ``python -m training.synthetic --out SHARDS --count 12000
+--size 256 --plain --turned 40 --expressions random --seed 3``. The difference between where the detector sees a
+point and where it is embedded, less its slide with the turn of the head (`training.landmarks.slides`), is regressed,
+robustly, on all units and the sine of the jaw's opening. Writes ``tracker/fit/unit_slides.npz``, which the landmark fit
+reads.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _RIDGE = 0.06  # of a unit's variance, per picture
 
 @dataclass(frozen=True)
 class Seen:
-    """N pictures: what the detector sees less what is there, and what the face does.
+    """N pictures: where the detector sees K points less where they are, and what the face does.
 
     Attributes:
         offsets: metres on the head, upright, y up.
@@ -55,7 +56,7 @@ class Seen:
         jaw: sine of the opening.
     """
 
-    offsets: Float[np.ndarray, "N 478 2"]
+    offsets: Float[np.ndarray, "N K 2"]
     sines: Float[np.ndarray, "N 2"]
     expression: Float[np.ndarray, "N U"]
     jaw: Float[np.ndarray, "N"]
@@ -115,7 +116,8 @@ def observe(shards: Shards, count: int) -> Seen:
             jaws.append(np.sin(params.jaw[0, 0].item()))
     if len(jaws) < 100:
         raise ValueError(f"a face was found in {len(jaws)} pictures only; give more of them")
-    return Seen(*(np.stack(x).astype(float) for x in (offsets, turns, expressions)), np.array(jaws, float))
+    points, sines, units = (np.stack(x).astype(float) for x in (offsets, turns, expressions))
+    return Seen(points, sines, units, np.array(jaws, float))
 
 
 def fit_unit_slides(
