@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from typing import Any
 
 import openvino
@@ -27,11 +28,18 @@ class OpenVINONetwork(nn.Module):
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
             "ENABLE_CPU_PINNING": False,  # other threads, and other processes, work beside it
         }
-        self.compiled = openvino.Core().compile_model(_translated(network.eval(), example), "CPU", options)
+        self.compiled = _core().compile_model(_translated(network.eval(), example), "CPU", options)
 
     def forward(self, *inputs: Float[Tensor, "batch *_"]) -> Float[Tensor, "batch *_"]:
         # The result's memory is used again by the next call.
         return torch.from_numpy(self.compiled([value.detach().contiguous().numpy() for value in inputs])[0].copy())
+
+
+@cache
+def _core() -> openvino.Core:
+    """One for the process, as OpenVINO wants it. With the last of them its plugin would be unloaded, under the feet of
+    threads that ran networks and have not ended yet."""
+    return openvino.Core()
 
 
 def _translated(network: nn.Module, example: list[Tensor]) -> openvino.Model:
