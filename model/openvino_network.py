@@ -37,8 +37,7 @@ class OpenVINONetwork(nn.Module):
 
 @cache
 def _core() -> openvino.Core:
-    """One for the process, as OpenVINO wants it. With the last of them its plugin would be unloaded, under the feet of
-    threads that ran networks and have not ended yet."""
+    """One for the process, as OpenVINO wants it: it holds the plugin that all networks run in."""
     return openvino.Core()
 
 
