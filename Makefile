@@ -24,7 +24,9 @@ setup-web:       ## what the tests in a real browser need: Chromium, three.js, t
 	@bash tools/setup_web.sh
 
 test: setup lint ## the checks and the tests
-	@$(BIN)/python -m pytest
+	@# In two processes: all in one is ended by the kernel at a late test (docs/architecture.md).
+	@$(BIN)/python -m pytest tests/test_[a-r]*.py
+	@$(BIN)/python -m pytest tests/test_[s-z]*.py
 
 test-pytorch3d:  ## the raster and render tests with PyTorch3D, in an environment of its own (5 GB)
 	@PYTHON="$(PYTHON)" bash tools/setup_pytorch3d.sh
