@@ -11,7 +11,8 @@ OpenVINO                                    4.3      38.4  same numbers
 OpenVINO, bfloat16                          2.5      19.7  as above
 ==================================  ===========  ========  =======================================================
 
-The shipped E_c (``keypoints``, 128²), batches of 16: PyTorch 5.2, in bfloat16 4.1; OpenVINO 3.7, in bfloat16 2.0.
+The shipped E_c (``keypoints``, 128²), batches of 16: PyTorch 6.2, in bfloat16 2.4; OpenVINO 3.0, in bfloat16 1.6
+(``tests/benchmarks/deca.py --busy``).
 Larger batches help bfloat16 most (5.1 and 27.2 with 4 images in PyTorch).
 """
 

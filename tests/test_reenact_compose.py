@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import roma
 import torch
+from portrait import astronaut_target
 
 from model.head import HeadModel
 from model.io.assets import load_head
@@ -21,12 +22,9 @@ from reenact.light import find_light
 from reenact.matte import guided
 from reenact.rig import Rig
 from reenact.sampling import look_up
-from reenact.target import Target, target_of, within
+from reenact.target import Target, within
 from reenact.texture import mirrored
 from reenact.views import grid, written
-from tracker.detect import open_detector
-from tracker.image import resize
-from tracker.observation import Frame
 
 SIDE = 320
 
@@ -38,11 +36,7 @@ def head() -> HeadModel:
 
 @pytest.fixture(scope="module")
 def target(head) -> Target:
-    """The astronaut's face, closer up."""
-    data = pytest.importorskip("skimage.data")
-    image = resize(np.ascontiguousarray(data.astronaut()[:300, 75:375]), (SIDE, SIDE))
-    with open_detector(static=True) as detector:
-        return target_of(image, detector.detect(Frame(0, 0.0, image))[0], head)
+    return astronaut_target(head, SIDE)
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from portrait import astronaut_target
 
 from model.head import HeadModel
 from model.io.assets import load_head
 from reenact.driver import Driver
 from reenact.pipeline import MARK, Reenactor, ViewConfig, write_reenactment
-from reenact.target import Target, target_of
+from reenact.target import Target
 from reenact.transfer import calibrated_neutral
 from reenact.views import CELL
-from tracker.detect import open_detector
 from tracker.finish import head_id
-from tracker.image import resize
-from tracker.observation import Frame
 from tracker.track import Track
 from tracker.video import open_video
 
@@ -35,10 +33,7 @@ def head() -> HeadModel:
 
 @pytest.fixture(scope="module")
 def target(head) -> Target:
-    data = pytest.importorskip("skimage.data")
-    image = resize(np.ascontiguousarray(data.astronaut()[:300, 75:375]), (200, 200))
-    with open_detector(static=True) as detector:
-        return target_of(image, detector.detect(Frame(0, 0.0, image))[0], head)
+    return astronaut_target(head, 200)
 
 
 def driver_video(path: Path, codec: str) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import roma
 import torch
+from portrait import astronaut_target
 
 from model.head import HeadModel
 from model.io.assets import load_head
@@ -17,11 +18,8 @@ from reenact.field import Field
 from reenact.matte import look_at
 from reenact.mouth import Mouth
 from reenact.rig import Rig, _rounding
-from reenact.target import Target, target_of
+from reenact.target import Target
 from reenact.wrinkles import believed
-from tracker.detect import open_detector
-from tracker.image import resize
-from tracker.observation import Frame
 
 SIDE = 320
 ROLL = 0.15
@@ -34,11 +32,7 @@ def head() -> HeadModel:
 
 @pytest.fixture(scope="module")
 def target(head) -> Target:
-    """The astronaut, who shows her teeth."""
-    data = pytest.importorskip("skimage.data")
-    image = resize(np.ascontiguousarray(data.astronaut()[:300, 75:375]), (SIDE, SIDE))
-    with open_detector(static=True) as detector:
-        return target_of(image, detector.detect(Frame(0, 0.0, image))[0], head)
+    return astronaut_target(head, SIDE)
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ _QUEUE_BYTES = 48_000_000  # decoded pictures waiting for the consumer
 _RGB = "rgb24"
 _DECORD_PIXELS = 1_000_000
 _DECORD_BYTES = 128_000_000
-"""All pictures of a video that decord may decode. It takes about three times as much memory as they have bytes."""
+"""All pictures of a video that decord may decode. It takes some times as much memory as they have bytes."""
 
 
 @dataclass

@@ -23,6 +23,7 @@ from model.crop import Crop
 from model.deca import DECA, DECAConfig
 from model.head import HeadModel
 from model.io.assets import load_head
+from model.io.checkpoints import load_deca, shipped_weights
 from model.mesh import Mesh
 from model.params import Camera
 from model.raster import cpu
@@ -136,6 +137,24 @@ def parts(deca: DECA, images: torch.Tensor) -> list[str]:
     return [f"{name} {best(run) * 1e3:.1f}" for name, run in steps.items()]
 
 
+@torch.inference_mode()
+def shipped() -> None:
+    """E_c of the shipped weights in batches as the tracker makes them, at the resolution that it was trained at."""
+    asset = load_head()
+    path = shipped_weights(asset)
+    if path is None:
+        print("\nno weights are shipped for this head")
+        return
+    deca = load_deca(path, asset)
+    images = torch.rand(16, 3, deca.coarse_resolution, deca.coarse_resolution)
+    print(f"\nE_c of {path.stem}, {deca.config.backbone} at {deca.coarse_resolution}², batches of 16, ms an image")
+    for engine in ("torch", "openvino"):
+        for half in (False, True):
+            encoder = accelerate(deca, engine, half).coarse_encoder
+            seconds = best(lambda encoder=encoder: encoder(images)) / len(images)
+            print(f"  {engine:9}{' bfloat16' if half else '':10} {seconds * 1e3:6.1f}")
+
+
 def on_cuda() -> None:
     """Batches on a GPU: full precision and bfloat16, with and without rendering."""
     if not torch.cuda.is_available():
@@ -159,6 +178,7 @@ def main() -> None:
     torch.set_num_threads(1 if parser.parse_args().busy else 2)
     rasterisers()
     one_image()
+    shipped()
     on_cuda()
 
 
