@@ -255,6 +255,21 @@ def test_poison_is_tried_a_bounded_number_of_times(tmp_path: Path) -> None:
     assert tries.read_text() == "xxxy"
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_processes_take_few_heaps(joined: bool, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or those that look at videos grow with the videos."""
+    from tracker.cluster_session import Session
+    from tracker.config import ClusterConfig
+
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+
+    def heaps() -> str | None:
+        return os.environ.get("MALLOC_ARENA_MAX")
+
+    with Session(ClusterConfig(ship=False), 1, cluster.address if joined else None) as session:
+        assert ray.get(ray.remote(heaps).options(**session.options()).remote(), timeout=LIMIT) == "2"
+
+
 def test_mistakes_are_said_before_anything_starts(clip: Path, tmp_path: Path, capsys) -> None:
     out = str(tmp_path / "p.npz")
     assert track([str(clip), "--out", out, "--workers", "0"]) == 2

