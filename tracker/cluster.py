@@ -118,7 +118,7 @@ class Driver:
         self._jobs, self._alone, self._resume = deque(jobs), len(jobs) == 1, resume
         while self._jobs or self._given or self._open:
             if self._encoders:
-                self._encoders.adjust(None if self._looking else 1)
+                self._encoders.adjust()
             limit = self._session.in_flight
             while len(self._given) < limit and self._give():
                 pass
@@ -131,12 +131,6 @@ class Driver:
                 outcome = self._taken(part, reference)
                 if outcome is not None:
                     yield part.video.job, outcome
-
-    @property
-    def _looking(self) -> bool:
-        """Whether there are frames that nobody has looked at. What comes after asks the network for little."""
-        begun = any(video.todo is None or video.waiting for video in self._open)
-        return bool(self._jobs) or begun or any(part.chunk is not None for part in self._given.values())
 
     def _give(self) -> bool:
         """Give out the most urgent piece of work: what ends a video first, new videos last."""

@@ -108,12 +108,8 @@ class Encoders:
         self._handles: list[Any] = []
         self._where: list[Any] = []  # the machine's name, or the reference by which it will be known
 
-    def adjust(self, most: int | None = None) -> None:
-        """Start what is lacking; let go of what is too much, which ends when the work that uses it is done.
-
-        Args:
-            most: as many as there is work for.
-        """
+    def adjust(self) -> None:
+        """Start what is lacking; let go of what is too much, which ends when the work that uses it is done."""
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
         for number, where in enumerate(self._where):
             if isinstance(where, str) and where not in alive:  # it is started elsewhere, and says where once it is
@@ -122,7 +118,6 @@ class Encoders:
         processors = self._session.processors
         wanted = math.floor(gpus / self._config.gpu) if gpus else processors
         wanted = max(1, min(self._config.encoders, _MOST_EACH * processors) or wanted)
-        wanted = min(wanted, most or wanted)
         options: dict[str, Any] = {"num_cpus": _ENCODER_CPUS, "num_gpus": self._config.gpu if gpus else 0}
         options |= {"max_restarts": -1, "max_task_retries": 1, "scheduling_strategy": "SPREAD"}
         while len(self._handles) < wanted:
