@@ -78,7 +78,10 @@ def work_out_gains(
     kf.H = np.kron(np.eye(b), [[1.0, 0.0]])
     kf.P = np.kron(np.eye(b), np.diag([variance[0], START / interval**2]))
     density = np.diag(process_noise(cutoff_hz, interval))
+    # Few intervals differ, and building these takes longer than the filter itself.
     unit_noise = {step: np.kron(density, Q_continuous_white_noise(2, step)) for step in set(steps[1:].tolist())}
+    moves = list(zip(reach.tolist(), keep.tolist(), strict=True))
+    moved = {(r, k): np.kron(np.eye(b), [[1.0, r], [0.0, k]]) for r, k in set(moves)}
     blocks = np.arange(2 * b).reshape(b, 2)
     squares = blocks[:, :, None], blocks[:, None, :]
     columns = blocks, np.arange(b)[:, None]
@@ -89,7 +92,7 @@ def work_out_gains(
     before, after = np.empty((n, b, 2, 2)), np.empty((n, b, 2, 2))  # covariances before and after the measurement
     after[0] = kf.P[squares]
     for k in range(1, n):
-        kf.predict(F=np.kron(np.eye(b), [[1.0, reach[k]], [0.0, keep[k]]]), Q=unit_noise[float(steps[k])])
+        kf.predict(F=moved[moves[k]], Q=unit_noise[float(steps[k])])
         before[k] = kf.P[squares]
         if measured[k]:
             kf.update(nothing, R=float(variance[k]))

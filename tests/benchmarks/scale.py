@@ -302,7 +302,7 @@ def model(options: argparse.Namespace, clip: Path, ray: tuple[float, float], run
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", help="all if none is named")
-    parser.add_argument("--frames", type=int, default=2400, help="of the first section; by default four chunks")
+    parser.add_argument("--frames", type=int, default=6000, help="of the first section; by default ten chunks")
     parser.add_argument("--video", type=Path, default=ROOT.parent / "shared/data/video/d10.mp4")
     parser.add_argument("--weights", default="embedded", help="of the network; none leaves it out")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 5, 20], help="of video, for memory")
