@@ -190,7 +190,7 @@ def test_inputs_are_not_changed_and_types_are_kept(method):
 
 
 def test_cuts_are_respected():
-    """A shot comes out as if it were alone, and so does a face."""
+    """A shot comes out as if it were alone, and so does a face; up to rounding, since vector units take rows in groups."""
     noisy, _ = moving_track(n=120)
     cut = replace(noisy, shot=np.repeat([0, 1], [50, 70]), pose=noisy.pose + np.repeat([0.0, 0.9], [50, 70])[:, None])
     whole = smooth(cut)
@@ -198,8 +198,8 @@ def test_cuts_are_respected():
     for rows in (slice(0, 50), slice(50, 120)):
         alone = smooth(cut.select(rows))
         for name in MOVING:
-            np.testing.assert_array_equal(getattr(whole, name)[rows], getattr(alone, name))
-            np.testing.assert_array_equal(getattr(other, name)[rows], getattr(alone, name))
+            np.testing.assert_allclose(getattr(whole, name)[rows], getattr(alone, name), rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(getattr(other, name)[rows], getattr(alone, name), rtol=1e-12, atol=1e-12)
     assert segments(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])) == [slice(0, 1), slice(1, 2), slice(2, 4)]
 
 
