@@ -6,7 +6,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from tracker.command import Parser, run
@@ -88,11 +88,10 @@ def _reenact(argv: Sequence[str]) -> int:
     options = parser().parse(argv)
     face = _number(options.face, "--face", whole=True)
     # Here, so that --help and mistakes in the options do not wait for torch and the detector.
-    from reenact.driver import open_driver
+    from reenact.driver import DRIVER, open_driver
     from reenact.pipeline import Reenactor, ViewConfig, write_reenactment
     from reenact.target import fit_target, open_deca
     from reenact.transfer import TransferConfig
-    from tracker.config import TrackConfig
     from tracker.export.beside import check_exports, destination
     from tracker.inputs import plan
     from tracker.pipeline import load_model
@@ -110,7 +109,7 @@ def _reenact(argv: Sequence[str]) -> int:
     if driver_path.resolve() == out.resolve():
         raise ValueError(f"--out {out}: would overwrite the driver; give another name")
     check_exports(options.export, [out])
-    config = TrackConfig(head=options.head, weights=options.weights, device="cpu")
+    config = replace(DRIVER, head=options.head, weights=options.weights)
     head = load_model(config)
     deca, network = open_deca(options.weights, head) or (None, None)
     target = fit_target(options.target, head, network, face=int(face), note=_note)

@@ -21,6 +21,9 @@ from tracker.pipeline import track_video
 from tracker.track import Track, load_track
 from tracker.video import open_video
 
+DRIVER = TrackConfig(device="cpu", precise=True)
+"""How drivers are tracked: every error of a landmark is seen as a trembling of somebody's skin."""
+
 
 @dataclass(frozen=True)
 class Driver:

@@ -177,7 +177,7 @@ class Rig:
             own = self.target.params.expression[unit]
             shut = ((params.expression[..., unit] - own) / (1 - own).clamp(min=0.2)).clamp(0, 1)
             shift = shift * (1 - shut[..., None, None] * lid[:, None]) + shut[..., None, None] * closing
-        if self._round is not None:
+        if self._round is not None and extra is None:  # landmarks say themselves how round the lips are
             rows, rounded = self._round
             moved = self._unposed(mesh.vertices, params)[..., rows, :] - self._still[rows]
             shift = shift.clone()

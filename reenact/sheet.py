@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,14 +16,13 @@ import roma
 from jaxtyping import UInt8
 
 from model.head import HeadModel
-from reenact.driver import Driver, open_driver
+from reenact.driver import DRIVER, Driver, open_driver
 from reenact.lips import Lips
 from reenact.pipeline import Reenactor
 from reenact.target import fit_target, open_deca
 from reenact.transfer import TransferConfig, calibrated_neutral, main_face
 from reenact.views import driver_window, written
 from tracker.command import Parser, run
-from tracker.config import TrackConfig
 from tracker.image import write_image
 from tracker.pipeline import load_model
 from tracker.video import open_video
@@ -101,7 +101,7 @@ def _sheets(argv: Sequence[str]) -> int:
     options = p.parse(argv)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    config = TrackConfig(weights=options.weights, device="cpu")
+    config = replace(DRIVER, weights=options.weights)
     head: HeadModel = load_model(config)
     deca, network = open_deca(options.weights, head) or (None, None)
     drivers = [open_driver(path, out / "sheet.mp4", head, config, network) for path in options.driver]

@@ -31,6 +31,10 @@ _FOLDED = ("left_eyelid", "right_eyelid", "lips")
 _DARK = 0.12
 """Least shading that colours are divided by."""
 _LID_SHADE = 0.1  # lids lie deeper than the skin around
+_LIT, _WIDE = 0.95, 0.05
+"""Lit skin about an eye is as bright as this part of the mean so far around (part of the map's side)."""
+_UNFOLDED = 0.85
+"""How far a shut lid's colour goes from that of all skin about it to that of the lit."""
 _LEVEL = (-0.7, 0.7)
 """How far the mirrored side's brightness is changed, logarithm."""
 _SKIN = (0.80, 0.62, 0.52)
@@ -109,6 +113,12 @@ def texture_of(rig: Rig, scene: Scene, size: int) -> Texture:
     known = cv2.erode(plain, np.ones((3, 3), np.uint8))
     colour = model * np.exp(_spread(np.log((photo + 4) / (model + 4)), known * ~folded, skin))
     around = np.exp(_spread(np.log(photo + 4), known, skin)) - 4
+    # Of the shadow in an eye's socket, and of what is left of lashes, only a part lies on a lid that is shut.
+    bright = photo.mean(-1)
+    usual, weight = (cv2.GaussianBlur(x, (0, 0), _WIDE * size) for x in (bright * known, known))
+    lit = known * (bright * weight >= _LIT * usual)
+    unshaded = np.exp(_spread(np.log(photo + 4), lit, skin)) - 4
+    around += _UNFOLDED * lids[..., None] * (unshaded - around)
     colour[folded] = (around * (1 - _LID_SHADE * lids[..., None]))[folded]
     colour *= lid_shade(rig, layout, lids, colour)
     twin = cv2.erode(other.seen * (1 - _hidden_by(scene, other.place)) * skin, np.ones((5, 5), np.uint8))

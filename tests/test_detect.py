@@ -177,6 +177,18 @@ def test_reset_makes_a_run_repeatable(follow: MediaPipeDetector, photo: np.ndarr
         np.testing.assert_array_equal(a, b)
 
 
+def test_precise_points_are_steadier(photo: np.ndarray) -> None:
+    """Points less the known motion of the picture: their trembling from frame to frame."""
+    shifts = [(1.37 * t, -0.81 * t) for t in range(12)]
+    images = [moved(photo, *shift) for shift in shifts]
+    trembling = {}
+    for precise in (False, True):
+        with open_detector(precise=precise) as detector:
+            still = [detector.detect(frame(im, t))[0].points - shifts[t] for t, im in enumerate(images)]
+        trembling[precise] = float(np.diff(still, axis=0)[1:].std())
+    assert 0 < trembling[True] < 0.7 * trembling[False]
+
+
 def test_open_detector_checks_its_arguments() -> None:
     with pytest.raises(ValueError, match="unknown detector 'dlib'; there are mediapipe and face-alignment"):
         open_detector("dlib")

@@ -95,7 +95,7 @@ def load_model(config: TrackConfig) -> HeadModel:
 def detector_of(config: TrackConfig, *, device: str) -> Detector:
     """The detector of a configuration; raises as `open_detector`."""
     dither = config.smooth.method == "kalman"
-    return open_detector(config.detector, faces=config.most_faces, dither=dither, device=device)
+    return open_detector(config.detector, faces=config.most_faces, dither=dither, precise=config.precise, device=device)
 
 
 def detection_settings(config: TrackConfig, asset: HeadAsset | None = None, network: str = "") -> tuple:
@@ -106,7 +106,7 @@ def detection_settings(config: TrackConfig, asset: HeadAsset | None = None, netw
         network: digest of the weights.
     """
     dither, reduced = config.smooth.method == "kalman", asset is not None and only_ibug68(config, asset)
-    return config.detector, config.most_faces, config.chunk, dither, reduced, network
+    return config.detector, config.precise, config.most_faces, config.chunk, dither, reduced, network
 
 
 def only_ibug68(config: TrackConfig, asset: HeadAsset) -> bool:

@@ -17,7 +17,7 @@ sys.path.pop(0)  # this folder: this file has the name of the package that it me
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -30,13 +30,13 @@ from skimage.metrics import structural_similarity
 from model.head import HeadModel
 from model.io.assets import load_head
 from model.raster.cpu import rasterise
+from reenact.driver import DRIVER
 from reenact.lips import Lips
 from reenact.pipeline import Reenactor, ViewConfig
 from reenact.remainder import Remainder, remainder_of
 from reenact.target import open_deca, target_of, within
 from reenact.transfer import TransferConfig, neutral_at
 from reenact.wrinkles import Detail
-from tracker.config import TrackConfig
 from tracker.detect import open_detector
 from tracker.image import write_image
 from tracker.observation import Detection, Frame, Observations, ibug68
@@ -84,7 +84,7 @@ def main() -> int:
         frames = _frames(path, options.frames)
         with open_video(path) as video:
             seen: list[Observations] = []
-            config = TrackConfig(weights=options.weights, device="cpu")
+            config = replace(DRIVER, weights=options.weights)
             track = track_video(_Short(video, len(frames)), config, network=network, seen_faces=seen.extend)
         track = track.of_face(0)
         remainder = remainder_of(track, seen[0], head)

@@ -15,6 +15,7 @@ import sys
 sys.path.pop(0)  # this folder, in which reenact.py has the name of the package
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,10 @@ import roma
 
 from model.head import HeadModel
 from model.io.assets import load_head
+from reenact.driver import DRIVER
 from reenact.pipeline import Reenactor
 from reenact.target import fit_target, open_deca
 from reenact.transfer import calibrated_neutral
-from tracker.config import TrackConfig
 from tracker.detect import open_detector
 from tracker.observation import Frame, ibug68
 from tracker.pipeline import track_video
@@ -59,7 +60,7 @@ def main() -> int:
 
         for clip in CLIPS:
             with open_video(SHARED / f"video/{clip}.mp4") as video:
-                track = track_video(video, TrackConfig(weights=options.weights), network=network).of_face(0)
+                track = track_video(video, replace(DRIVER, weights=options.weights), network=network).of_face(0)
             for name, target in targets.items():
                 reenactor = Reenactor(target, head, deca)
                 motion = reenactor.motion(track)

@@ -16,6 +16,7 @@ sys.path.pop(0)  # this folder: it has a file of the name of the package that is
 import argparse
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -27,11 +28,11 @@ import torch
 from model.head import HeadModel
 from model.io.assets import load_head
 from reenact import compose, pipeline
+from reenact.driver import DRIVER
 from reenact.pipeline import Reenactor, ViewConfig
 from reenact.remainder import Remainder, remainder_of
 from reenact.target import open_deca, target_of
 from reenact.transfer import calibrated_neutral
-from tracker.config import TrackConfig
 from tracker.detect import open_detector
 from tracker.observation import Frame, Observations
 from tracker.pipeline import track_video
@@ -81,7 +82,7 @@ def main() -> int:
     reenactor = Reenactor(target, head, deca, show=ViewConfig(detail=options.detail))
     seen: list[Observations] = []
     with open_video(options.driver) as video:
-        config = TrackConfig(weights=options.weights, device="cpu")
+        config = replace(DRIVER, weights=options.weights)
         track = track_video(cast(Video, _Short(video)), config, network=network, seen_faces=seen.extend).of_face(0)
     remainder = remainder_of(track, seen[0], head).since(np.arange(1))
     _drawn(reenactor, track, remainder, 20)  # kernels are compiled and caches warm then

@@ -29,7 +29,7 @@ _PRESENT = 0.5  # below: no face (MediaPipe's own threshold)
 _SAME = 0.3  # overlap (IoU) above which two boxes are one face
 _SURE = 0.7  # score of the near finder that needs no support
 _SEARCH_EVERY = 5  # frames, while some but not all faces are followed
-_JITTER = 0.04  # static mode: the crops that are averaged differ by this part of their side
+_JITTER = 0.04  # the crops that are averaged differ by this part of their side
 
 
 class MediaPipeDetector:
@@ -45,6 +45,7 @@ class MediaPipeDetector:
             average over several crops.
         dither: crops of followed faces are moved a little from frame to frame, see `tracker.detect.follow`; leave it
             off where nothing smooths over time.
+        precise: the points are the average over several crops in videos too, and crops are not dithered.
 
     Raises:
         ValueError: mediapipe is not installed.
@@ -52,10 +53,10 @@ class MediaPipeDetector:
 
     scheme = "mediapipe478"
 
-    def __init__(self, *, faces: int = 1, static: bool = False, dither: bool = True) -> None:
+    def __init__(self, *, faces: int = 1, static: bool = False, dither: bool = True, precise: bool = False) -> None:
         assert faces >= 1
         self._faces = faces
-        self._static = static
+        self._static, self._precise = static, static or precise
         with quiet():
             mediapipe = import_mediapipe()
             self._near = mediapipe.solutions.face_detection.FaceDetection(0.5, model_selection=0)
@@ -65,7 +66,7 @@ class MediaPipeDetector:
             self._near.process(black)
             self._far.process(black)
             self._net(black)
-        self._dither = dither
+        self._dither = dither and not precise
         self._followed: list[CropFollower] = []
         self._since_search = 0
         self._tile = 0
@@ -84,7 +85,8 @@ class MediaPipeDetector:
         found: list[Detection] = []
         followers: list[CropFollower] = []
         for follower in self._followed:
-            face = self._landmarks(image, follower.crop())
+            look = self._averaged if self._precise else self._landmarks
+            face = look(image, follower.crop())
             if face is not None and _is_new(face, found):
                 follower.update(_crop_of_points(face.points))
                 found.append(face)
@@ -119,7 +121,7 @@ class MediaPipeDetector:
         second = self._landmarks(image, crop)
         if second is None or not self._is_face(image, crop, second):
             return None
-        if not self._static:
+        if not self._precise:
             return second
         return self._averaged(image, _crop_of_points(second.points)) or second
 
