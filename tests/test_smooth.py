@@ -190,7 +190,7 @@ def test_inputs_are_not_changed_and_types_are_kept(method):
 
 
 def test_cuts_are_respected():
-    """A shot comes out as if it were alone, and so does a face; up to rounding, since vector units take rows in groups."""
+    """A shot comes out as if it were alone, and so does a face, but for rounding: vector units take rows in groups."""
     noisy, _ = moving_track(n=120)
     cut = replace(noisy, shot=np.repeat([0, 1], [50, 70]), pose=noisy.pose + np.repeat([0.0, 0.9], [50, 70])[:, None])
     whole = smooth(cut)
