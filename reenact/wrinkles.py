@@ -23,6 +23,9 @@ _RANGE = (0.7, 1.4)
 _USUAL = 1e-4
 """Metres, root mean square over the map: changes beyond that are doubted. F_d's are usually less than 0.09 mm; where it
 is asked for more than it learned from (lips pushed out), it draws streaks over the cheeks."""
+_SHARE = 0.5
+"""Exponent of the change of light. Beside true videos, the shipped F_d's wrinkles are right in kind, too strong: half
+of their contrast resembles them more than all of it (tests/benchmarks/reenact.py)."""
 
 
 class Wrinkles:
@@ -68,7 +71,7 @@ class Wrinkles:
         Args:
             detailed: of `normals`; normals: of the same head's vertices.
         """
-        return (self._change(detailed, normals) / self._before).clamp(*_RANGE).numpy()
+        return (self._change(detailed, normals) / self._before).pow(_SHARE).clamp(*_RANGE).numpy()
 
     def _decoded(self, params: FaceParams) -> Float[Tensor, "batch h w"]:
         code = self._code.expand(len(params.jaw), -1)
