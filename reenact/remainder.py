@@ -27,7 +27,7 @@ from tracker.fit.slides import read_slides, slide
 from tracker.observation import Observations
 from tracker.track import Track
 
-_FAST, _SLOW, _WINDOW = 0.45, 0.7, 3.0
+_FAST, _SLOW, _WINDOW = 0.45, 1.0, 3.0
 """Deviations in frames of the smoothing over time of what moves and of what is still, and of telling them apart."""
 _NOISE = 0.6
 """Times the landmarks' trembling from which a change counts as motion."""
